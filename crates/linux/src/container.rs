@@ -71,7 +71,7 @@ pub struct ExecSpec {
     pub env: Vec<(OsString, OsString)>,
     /// Working directory; `/` by default.
     pub cwd: Option<PathBuf>,
-    /// User and group; root by default.
+    /// User and group; root by default. In a rootless sandbox only root exists.
     pub user: Option<User>,
     /// Standard input; `/dev/null` by default.
     pub stdin: Option<OwnedFd>,
@@ -83,8 +83,8 @@ pub struct ExecSpec {
     pub terminal: bool,
 }
 
-/// A running or finished container. Clones are handles; the last one that is dropped kills it. Dereferences to the
-/// process of its program.
+/// A running or finished container. Clones are handles to the same one; dropping the last one kills it. Dereferences
+/// to the process of its program.
 #[derive(Clone, Debug)]
 pub struct Container {
     process: Process,
@@ -95,7 +95,7 @@ pub struct Container {
 /// Privileges of a program beyond the rights of its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Privileges {
-    /// Capabilities of root inside. No other user has any.
+    /// Capabilities of the root user of the container. No other user has any.
     pub capabilities: CapabilitySet,
     /// Whether executing a file never adds privileges, as set-user-ID programs do.
     pub no_new_privileges: bool,
@@ -111,8 +111,8 @@ impl Default for Privileges {
 }
 
 impl Container {
-    /// Starts a container. Beside its mounts it sees the files of this machine, read-only and without devices. Its
-    /// `/dev` has the standard devices, its `/run` is empty. Cancel safe: a container that has no handle is killed.
+    /// Starts a container. Besides its mounts it sees the files of the host, read-only and without devices. Its
+    /// `/dev` has the standard devices, its `/run` is empty. Cancel safe: a container without a handle is killed.
     ///
     /// # Errors
     /// Names the program, the mount or the step that failed; its kind is `NotFound` if the program does not exist.
@@ -194,7 +194,7 @@ impl Deref for Container {
     }
 }
 
-/// The steps inside the namespaces. Privileges are dropped last.
+/// The last steps, run inside the namespaces. Privileges are dropped at the very end.
 fn finish(
     steps: &mut Vec<Step>,
     privileges: Privileges,
@@ -246,7 +246,7 @@ async fn start(
         .unwrap_or_default();
     let (sender, receiver) = oneshot::channel();
     Process::start(command, steps, namespace, what.clone(), move |result| {
-        // Without a caller the last handle is dropped here, which kills the process.
+        // If the caller was cancelled, this drops the last handle, which kills the process.
         sender.send(result).ok();
     });
     let ended = |_| {

@@ -1,4 +1,4 @@
-//! The one error of this crate: the operation, the kernel's answer, and what to do about it.
+//! The one error of this crate: the operation, the kernel's error, and a hint.
 
 use std::{fmt, io};
 
@@ -41,13 +41,13 @@ impl Error {
         self.cause.kind()
     }
 
-    /// The kernel's error number, when the kernel was asked at all.
+    /// The kernel's error number; `None` when the kernel was not called.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.cause.raw_os_error()
     }
 }
 
-/// Names the operation that an I/O result belongs to.
+/// Adds the name of the operation to an I/O error.
 pub(crate) trait Attempt<T> {
     fn attempt(self, operation: impl FnOnce() -> String) -> Result<T>;
 }

@@ -34,25 +34,25 @@ pub use rules::{
 /// The default gateway of every pod, an address of the fabric.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 
-/// Index of the pod's end of its veth pair; loopback is 1.
+/// Index of the pod's end of its veth pair; loopback has index 1.
 const POD_LINK: u32 = 2;
-/// Index of the first pod's link in the fabric. Numbers are never used twice.
+/// Index of the first pod's link in the fabric. Indexes are never reused.
 const FIRST_LINK: u32 = 16;
 
 /// The router between pods. All methods may be called from any thread.
 #[derive(Debug)]
 pub struct Fabric {
-    /// One change at a time.
+    /// Serializes changes.
     state: Mutex<State>,
 }
 
-/// Sockets in the fabric's namespace, and what was sent over them.
+/// Sockets in the fabric's namespace, and the rules that were sent over them.
 struct State {
     links: Netlink,
     rules: Netlink,
     next_link: u32,
     applied: Option<FabricRules>,
-    /// The counts of sets that were replaced.
+    /// Counts of refused packets in sets that were replaced since.
     refused: BTreeMap<refusals::Key, u64>,
 }
 
@@ -77,10 +77,11 @@ pub struct PodNet {
 }
 
 impl Fabric {
-    /// Turns the calling thread's network namespace into a fabric. It must be one of its own (see [`crate::sandbox`]).
+    /// Turns the calling thread's network namespace into a fabric. The namespace must not be the host's (see
+    /// [`crate::sandbox`]).
     ///
     /// # Errors
-    /// A setting or a link that the kernel refuses, as the other methods have it.
+    /// The kernel refuses a setting or a link.
     pub fn new() -> Result<Self> {
         for (setting, value) in [
             ("ip_forward", "1"),
@@ -89,11 +90,11 @@ impl Fabric {
             ("conf/default/rp_filter", "0"),
             ("conf/all/send_redirects", "0"),
             ("conf/default/send_redirects", "0"),
-            // Every refusal must be answered: limits would make the fiftieth of a burst hang.
+            // Every refusal must be answered: with the kernel's rate limit, later ones of a burst would time out.
             ("icmp_ratemask", "0"),
         ] {
             match fs::write(format!("/proc/sys/net/ipv4/{setting}"), value) {
-                // An old kernel keeps this setting for the whole machine.
+                // Old kernels have this setting once for the whole machine.
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && setting != "ip_forward" => {}
                 written => written.attempt(|| format!("set net.ipv4.{setting}={value}"))?,
@@ -118,7 +119,7 @@ impl Fabric {
         })
     }
 
-    /// Makes a pod's network namespace and connects it. The name serves messages only; the address must be new.
+    /// Creates a pod's network namespace and connects it. The name is only used in messages; the address must be new.
     ///
     /// # Errors
     /// The change that the kernel refuses; the link is removed again.
@@ -169,7 +170,7 @@ impl Fabric {
         })
     }
 
-    /// Disconnects a pod. Its namespace exists while something holds it. Idempotent.
+    /// Disconnects a pod. Its namespace exists as long as a handle to it. Idempotent.
     ///
     /// # Errors
     /// The kernel refuses the deletion.
@@ -179,7 +180,7 @@ impl Fabric {
         ignore_absent(route::apply(&mut state.links, &[change]))
     }
 
-    /// Makes an address the fabric's own, so that the runtime can listen at it. Idempotent.
+    /// Adds a local address to the fabric, so that the runtime can listen on it. Idempotent.
     ///
     /// # Errors
     /// The kernel refuses the address.
@@ -188,19 +189,19 @@ impl Fabric {
         route::apply(&mut state.links, &[Change::address(LOOPBACK, address)])
     }
 
-    /// Replaces all rules at once. Connections that the new policies no longer allow break with their next packet.
+    /// Replaces all rules at once. Connections that the new policies no longer allow break at their next packet.
     ///
     /// Rules equal to the last ones change nothing. On an error the last ones stay.
     ///
     /// # Errors
-    /// The rule that the kernel refuses, with a hint where it lacks a part or the rules exceed a limit.
+    /// The rule that the kernel refuses, with a hint when it lacks a feature or the rules exceed a limit.
     pub fn apply(&self, rules: &FabricRules) -> Result<()> {
         let mut state = self.state.lock();
         if state.applied.as_ref() == Some(rules) {
             return Ok(());
         }
         let batch = ruleset::compile(rules);
-        // What is refused between this reading and the replacement goes uncounted.
+        // Packets that are refused between this reading and the replacement are not counted.
         let counted = state.counted()?;
         batch.commit_on(&mut state.rules)?;
         refusals::add(&mut state.refused, counted);
@@ -208,10 +209,10 @@ impl Fabric {
         Ok(())
     }
 
-    /// Packets that the policies have refused since the fabric was made, by pair of clusters, protocol and port.
+    /// Packets that the policies have refused since the fabric was created, by pair of clusters, protocol and port.
     ///
     /// # Errors
-    /// The kernel does not give a set.
+    /// The kernel does not return a set.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         let mut state = self.state.lock();
         let mut total = state.refused.clone();
@@ -222,7 +223,7 @@ impl Fabric {
 }
 
 impl State {
-    /// The counts of the rules in place.
+    /// The counts of the current rules.
     fn counted(&mut self) -> Result<Vec<(refusals::Key, u64)>> {
         let Self { applied, rules, .. } = self;
         match applied {
@@ -235,7 +236,7 @@ impl State {
 /// Lets programs without capabilities listen on low ports and send pings in the calling thread's network namespace, as
 /// container runtimes do.
 fn allow_unprivileged_ports_and_pings() -> Result<()> {
-    // Where only one group exists, the kernel refuses a range of all.
+    // Where only one group exists, the kernel refuses the full range.
     for (setting, values) in [
         ("ip_unprivileged_port_start", &["0"][..]),
         ("ping_group_range", &["0 2147483647", "0 0"]),
@@ -249,7 +250,7 @@ fn allow_unprivileged_ports_and_pings() -> Result<()> {
             }
         }
         match written {
-            // An old kernel, without this setting.
+            // Old kernels do not have this setting.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             written => written.attempt(|| format!("set net.ipv4.{setting}"))?,
         }

@@ -1,7 +1,8 @@
-//! The link between the sandbox and its host: the runtime asks, the launcher does it in the host's namespaces.
+//! The link between the sandbox and its host: the runtime sends requests, the launcher executes them in the host's
+//! namespaces.
 //!
-//! One JSON message per packet of a unix socket pair; a socket travels as a descriptor beside its reply. The runtime
-//! trusts the launcher and the launcher the runtime: both are the same program.
+//! One JSON message per packet of a Unix socket pair; a socket travels as a descriptor beside its reply. Both ends
+//! trust each other: they are the same program.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ pub use runtime::HostLink;
 /// From the runtime to the launcher.
 #[derive(Debug, Serialize, Deserialize)]
 struct Request {
-    /// Zero: no reply is wanted.
+    /// Zero: no reply is expected.
     id: u64,
     operation: Operation,
 }
@@ -37,16 +38,16 @@ enum Operation {
 /// From the launcher to the runtime.
 #[derive(Debug, Serialize, Deserialize)]
 struct Reply {
-    /// Of the request; zero when there was none.
+    /// The id of the request; zero for a message without one.
     id: u64,
     outcome: Outcome,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Outcome {
-    /// The runtime is to stop.
+    /// Asks the runtime to stop.
     Stop,
-    /// A descriptor comes with it.
+    /// A socket; the descriptor comes with the packet.
     Socket,
     Pid(u32),
     Failed {

@@ -1,4 +1,4 @@
-//! Redirecting a pod's traffic to its sidecar, as App Mesh's init container does (facts/controller.md §5).
+//! Redirection of a pod's traffic to its sidecar, as App Mesh's init container does it (facts/controller.md §5).
 //!
 //! Inbound TCP to the application's ports goes to the sidecar's ingress port, outbound TCP to its egress port. The
 //! sidecar itself is exempt, by its user, its group or, where only one user exists, the mark of its sockets.
@@ -32,10 +32,10 @@ pub fn apply(config: &InterceptConfig) -> Result<()> {
     Ok(())
 }
 
-/// Removes the redirections from the current network namespace, if there are any.
+/// Removes the redirections from the current network namespace. Idempotent.
 ///
 /// # Errors
-/// As those of [`apply`].
+/// As [`apply`].
 pub fn clear() -> Result<()> {
     Batch::deleting(Family::Ipv4, TABLE).commit()?;
     if has_ipv6() {

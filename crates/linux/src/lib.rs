@@ -1,13 +1,14 @@
-//! What Tombolo's local runtime needs from the Linux kernel: namespaces, links, packet rules and processes.
+//! The Linux kernel interface of Tombolo's local runtime: namespaces, links, packet rules and processes.
 //!
-//! It talks to the kernel alone (system calls, rtnetlink, nf_tables): no `ip`, `nft` or `iptables` program is run, and
+//! It uses the kernel alone (system calls, rtnetlink, nf_tables): no `ip`, `nft` or `iptables` program is run, and
 //! nothing is written to the host's file system. It works as root, and as an ordinary user wherever the kernel allows
-//! unprivileged user namespaces. It has pods, containers and address ranges, and knows nothing of meshes or Kubernetes.
+//! unprivileged user namespaces. It has pods, containers and address ranges, and knows nothing of meshes or
+//! Kubernetes.
 //!
-//! Unsafe code is confined to `pre_exec/syscalls.rs`, where each use is argued.
+//! Unsafe code is confined to `pre_exec/syscalls.rs`, with a reason at each use.
 //!
-//! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox it launches, and is removed with it.
-//! Then [`fabric::Fabric`] (the network between pods) and [`container::Container`] (a process of a pod).
+//! Read [`sandbox::Sandbox`] first: everything else happens inside the sandbox that it launches, and is removed with
+//! it. Then [`fabric::Fabric`] (the network between pods) and [`container::Container`] (a process of a pod).
 
 pub mod container;
 mod error;

@@ -1,6 +1,6 @@
 //! A netlink socket: batches and dumps.
 //!
-//! The kernel answers a netlink message while it is being sent, so nothing here waits and nothing is async.
+//! The kernel answers a netlink message while it is being sent, so all calls are synchronous.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use crate::Result;
 use crate::error::Attempt as _;
 
 const HEADER: usize = 16;
-/// Bytes for one datagram: the kernel fills at most 32 KiB in each step of a dump.
+/// Receive buffer for one datagram: the kernel fills at most 32 KiB in each step of a dump.
 const RECEIVE: usize = 64 * 1024;
-/// Bytes of the socket's buffers: about a hundred thousand rules in one transaction.
+/// Size of the socket's buffers: room for about a hundred thousand rules in one transaction.
 const BUFFER: usize = 64 * 1024 * 1024;
-/// Bytes of the largest dump that is read.
+/// Maximum bytes of a dump.
 const MAX_DUMP: usize = 256 * 1024 * 1024;
 
 /// A message without its sequence number.
@@ -26,7 +26,7 @@ pub(crate) struct Message {
     pub(crate) payload: Vec<u8>,
 }
 
-/// A socket of one netlink family. It belongs to the network namespace in which it was opened.
+/// A socket of one netlink family, in the network namespace in which it was opened.
 pub(crate) struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -43,7 +43,7 @@ impl Netlink {
             .connect(&SocketAddr::new(0, 0))
             .attempt(|| "connect a netlink socket".into())?;
         socket.set_ext_ack(true).ok();
-        // Only root may exceed the system's limits. An ordinary user's transactions must fit into those.
+        // Only root may exceed the system's limits. For an ordinary user, the system's limit bounds transactions.
         if sockopt::set_socket_send_buffer_size_force(&socket, BUFFER).is_err() {
             sockopt::set_socket_send_buffer_size(&socket, BUFFER).ok();
         }
@@ -56,7 +56,7 @@ impl Netlink {
         })
     }
 
-    /// Sends messages as one datagram. `last` is the index of the message that asks for an acknowledgement. An error
+    /// Sends messages as one datagram. `last` is the index of the message that requests an acknowledgement. An error
     /// carries the index of the message that the kernel refused, if it named one.
     pub(crate) fn send_batch(
         &mut self,
@@ -157,7 +157,7 @@ struct Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// The error an ERROR or DONE message carries; zero is an acknowledgement.
+    /// The error of an ERROR or DONE message; error number zero is an acknowledgement.
     fn error(&self) -> Option<io::Error> {
         if self.kind != libc::NLMSG_ERROR as u16 && self.kind != libc::NLMSG_DONE as u16 {
             return None;

@@ -1,4 +1,5 @@
-//! Network namespaces, held open by a descriptor: without a name in `/run/netns`, removed with the last holder.
+//! Network namespaces, held open by a descriptor: they have no name in `/run/netns`, and the kernel removes them with
+//! the last holder.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,7 +17,7 @@ use crate::error::Attempt as _;
 pub struct Netns(Arc<OwnedFd>);
 
 impl Netns {
-    /// Makes a namespace in which even loopback is down.
+    /// Creates a namespace. Its loopback is down.
     ///
     /// # Errors
     /// The kernel refuses: without root, network namespaces need a user namespace.
@@ -24,7 +25,7 @@ impl Netns {
         Ok(Self::new_with(|| ())?.0)
     }
 
-    /// Makes a namespace and runs `first` in it.
+    /// Creates a namespace and runs `first` in it.
     pub(crate) fn new_with<T: Send>(first: impl FnOnce() -> T + Send) -> Result<(Self, T)> {
         on_thread(|| {
             crate::pre_exec::unshare(UnshareFlags::NEWNET)
@@ -43,7 +44,8 @@ impl Netns {
         Ok(Self(Arc::new(file.into())))
     }
 
-    /// Runs `work` in the namespace, on a thread of its own. Sockets opened there belong there, wherever they are used.
+    /// Runs `work` in the namespace, on a thread of its own. Sockets opened there stay in the namespace, wherever
+    /// they are used.
     ///
     /// # Errors
     /// The namespace cannot be entered.
@@ -81,7 +83,7 @@ impl AsFd for Netns {
     }
 }
 
-/// Runs `work` on a thread that ends after it: a thread that has changed its namespace must not run anything else.
+/// Runs `work` on a thread that ends after it: a thread that has changed its namespace must not be reused.
 fn on_thread<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| match scope.spawn(work).join() {
         Ok(result) => result,

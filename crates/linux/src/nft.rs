@@ -1,8 +1,8 @@
-//! A small encoder for nf_tables: enough to replace a whole table in one transaction and to read a set back.
+//! A small encoder for nf_tables: replaces a whole table in one transaction, and reads a set back.
 //!
-//! Read [`Batch`] first. netlink-packet-netfilter stops at a handful of expressions (no nat, reject, dynset, fib, ct,
+//! Read [`Batch`] first. netlink-packet-netfilter has only a few expressions (no nat, reject, dynset, fib, ct,
 //! numgen), so the messages are encoded here; the attribute numbers are those of `linux/netfilter/nf_tables.h`.
-//! Expressions hand values to each other in four 32-bit registers, [`REGISTER_0`] to [`REGISTER_3`].
+//! Expressions pass values to each other in four 32-bit registers, [`REGISTER_0`] to [`REGISTER_3`].
 
 mod attribute;
 mod batch;

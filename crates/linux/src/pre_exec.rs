@@ -1,8 +1,8 @@
 //! The steps of a new process between fork and exec: a list of system calls, prepared before the fork.
 //!
 //! After a fork of a process with several threads, only async-signal-safe work is allowed: no allocation, no lock. So
-//! every path and every byte is allocated before the fork as a [`Step`], and a step only passes it to the kernel. Rejected:
-//! re-executing a helper program, which needs a hook in the `main` of every program that uses this crate.
+//! every path and every byte is allocated before the fork as a [`Step`], and a step only passes it to the kernel.
+//! Rejected: re-executing a helper program, which needs a hook in the `main` of every program that uses this crate.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -24,80 +24,82 @@ mod syscalls;
 
 pub(crate) use syscalls::{adopt_descriptor, before_exec, unshare};
 
-/// One thing to do in the new process. Relative paths of the mount steps are below the new root (see [`Step::NewRoot`]).
+/// One operation in the new process. Relative paths of the mount steps are below the new root (see
+/// [`Step::NewRoot`]).
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// Leave these namespaces for new ones.
+    /// Moves into new namespaces of these kinds.
     Unshare(UnshareFlags),
-    /// Enter a network namespace.
+    /// Enters a network namespace.
     EnterNetns(Arc<OwnedFd>),
-    /// Enter these namespaces of the process behind a pidfd.
+    /// Enters these namespaces of the process of a pidfd.
     EnterNamespaces(Arc<OwnedFd>, ThreadNameSpaceType),
-    /// Write a file that exists, in one write as `/proc` demands.
+    /// Writes an existing file, in one write as `/proc` requires.
     Overwrite { path: CString, bytes: Vec<u8> },
-    /// Be killed when the parent dies. With a parent given: fail if it has died already.
+    /// Makes the kernel kill the process when its parent dies. With a parent given: fails if it has died already.
     DieWithParent(Option<u32>),
-    /// Split in two: the child goes on with the next step; the parent forwards signals to it and exits when it exits.
+    /// Forks: the child continues with the next step; the parent forwards signals to it and exits when it exits.
     Fork,
-    /// Lead a new session, out of reach of the terminal's signals, with the default action of every signal: a shell
-    /// that starts this process in the background lets it ignore SIGINT, and programs inherit that.
+    /// Starts a new session, which the terminal's signals do not reach, and resets every signal to its default
+    /// action: a shell that starts this process in the background sets SIGINT to be ignored, and programs inherit
+    /// that.
     NewSession,
-    /// Make standard input the controlling terminal.
+    /// Makes standard input the controlling terminal.
     TakeTerminal,
-    /// Set the host name (needs a UTS namespace of its own).
+    /// Sets the host name (needs a UTS namespace of its own).
     HostName(Vec<u8>),
-    /// Stop mounts from spreading to and from other mount namespaces.
+    /// Stops the propagation of mounts to and from other mount namespaces.
     PrivateMounts,
-    /// Mount an empty tmpfs over `/` and make it the working directory. Absolute paths still mean the old root.
+    /// Mounts an empty tmpfs over `/` and makes it the working directory. Absolute paths still mean the old root.
     NewRoot,
-    /// Make a directory (and set its mode) unless it exists.
+    /// Creates a directory (and sets its mode) unless it exists.
     Directory { at: CString, mode: u32 },
-    /// Make an empty file unless it exists.
+    /// Creates an empty file unless it exists.
     EmptyFile { at: CString },
-    /// Make a symbolic link.
+    /// Creates a symbolic link.
     Link { at: CString, target: CString },
-    /// Make a file with these bytes.
+    /// Creates a file with these bytes.
     File {
         at: CString,
         bytes: Vec<u8>,
         mode: u32,
     },
-    /// Remove a file.
+    /// Removes a file.
     Remove { at: CString },
-    /// Bind `source`, with everything mounted below it, to `at`.
+    /// Binds `source`, with everything mounted below it, to `at`.
     Bind { source: CString, at: CString },
-    /// The same for a source that may have vanished or be closed to this user: then `at` stays empty.
+    /// Like `Bind`, for a source that may have vanished or be inaccessible to this user: then `at` stays empty.
     BindIfThere { source: CString, at: CString },
-    /// Mount an empty tmpfs.
+    /// Mounts an empty tmpfs.
     Tmpfs { at: CString },
-    /// Mount the proc file system of this pid namespace; where the kernel forbids that, the parent's.
+    /// Mounts the proc file system of this pid namespace; if the kernel forbids that, binds the parent's.
     Proc { at: CString },
-    /// Mount a devpts instance; none where the kernel forbids that.
+    /// Mounts a devpts instance, unless the kernel forbids that.
     Terminals { at: CString },
-    /// Make the mounts at and below `at` read-only.
+    /// Makes the mounts at and below `at` read-only.
     ReadOnly { at: CString },
-    /// Make what is at `at` read-only by itself, if it is there.
+    /// Makes `at` itself read-only, if it exists.
     ReadOnlyIfThere { at: CString },
-    /// Make every mount of the new root read-only and without devices, but for the new root itself.
+    /// Makes every mount of the new root read-only and without devices, except the new root itself.
     Protect,
-    /// Make the new root itself read-only.
+    /// Makes the new root itself read-only.
     ProtectRoot,
-    /// Make the new root the root and unmount the old one.
+    /// Makes the new root the root and unmounts the old one.
     Pivot,
-    /// Drop every capability outside this set for good, even of root.
+    /// Drops every capability outside this set permanently, even for root.
     LimitCapabilities(rustix::thread::CapabilitySet),
-    /// Gain no privilege by executing a file, whatever its mode says.
+    /// Sets no_new_privs: executing a file never adds privileges.
     NoNewPrivileges,
-    /// Change to this user and group, with no other groups.
+    /// Changes to this user and group, without other groups.
     SetUser { uid: u32, gid: u32 },
-    /// Change the working directory.
+    /// Changes the working directory.
     ChangeDirectory { path: CString },
-    /// Keep a descriptor open across exec.
+    /// Keeps a descriptor open across exec.
     KeepOpen(RawFd),
 }
 
 impl Step {
-    /// The step for an error message, after "cannot".
+    /// The step in an error message, after "cannot".
     fn describe(&self) -> String {
         let at = |verb: &str, path: &CStr| {
             format!("{verb} /{}", path.to_string_lossy().trim_start_matches('/'))
@@ -148,7 +150,7 @@ impl Step {
         }
     }
 
-    /// Runs in the forked child: system calls on prepared bytes, nothing else.
+    /// Runs in the forked child: only system calls on prepared bytes.
     fn run(&self) -> io::Result<()> {
         match self {
             Self::Unshare(flags) => syscalls::unshare(*flags)?,
@@ -189,7 +191,7 @@ impl Step {
             Self::NewRoot => new_root()?,
             Self::Directory { at, mode } => {
                 exists_is_fine(rustix::fs::mkdir(at, Mode::RWXU))?;
-                // Set apart from mkdir, where the umask would interfere. A directory that is not ours stays as it is.
+                // Not left to mkdir, which applies the umask. A directory of another owner keeps its mode.
                 rustix::fs::chmod(at, Mode::from_raw_mode(*mode)).ok();
             }
             Self::EmptyFile { at } => {
@@ -223,7 +225,7 @@ impl Step {
             Self::Proc { at } => {
                 let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
                 if rustix::mount::mount(c"proc", at, c"proc", flags, None).is_err() {
-                    // Inside a container with a masked /proc. The old one shows more, but works.
+                    // Inside a container with a masked /proc. The parent's shows more processes, but works.
                     rustix::mount::mount_bind_recursive(c"/proc", at)?;
                 }
             }
@@ -275,7 +277,7 @@ impl Step {
 /// The steps of one process, attached to its command.
 pub(crate) struct PreExec {
     steps: Arc<[Step]>,
-    /// The child writes the index of the step that failed; std passes on only the error number.
+    /// The child writes the index of the failed step; std only passes on the error number.
     report: OwnedFd,
 }
 
@@ -299,7 +301,7 @@ impl PreExec {
         Ok(Self { steps, report })
     }
 
-    /// After a failed spawn: the step that failed, or `None` if exec did.
+    /// After a failed spawn: the failed step, or `None` if exec failed.
     pub(crate) fn failed_step(&self) -> Option<String> {
         let mut number = [0; 4];
         (rustix::io::read(&self.report, &mut number) == Ok(4))
@@ -348,7 +350,7 @@ fn become_user(uid: u32, gid: u32) -> rustix::io::Result<()> {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    // These change the calling thread alone, which after a fork is the whole process.
+    // These change the calling thread only, which after a fork is the whole process.
     rustix::thread::set_thread_groups(&[])?;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)

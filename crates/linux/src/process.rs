@@ -15,33 +15,33 @@ use tokio::sync::watch;
 use crate::pre_exec::{PreExec, Step};
 use crate::{Error, Result};
 
-/// Small: the thread calls `spawn` and `wait` only. Thousands of containers mean thousands of such threads.
+/// Small, because the thread only calls `spawn` and `wait`. Each container has such a thread.
 const WAITER_STACK: usize = 256 * 1024;
 
 /// The pid namespace that a new process starts in.
 #[derive(Clone, Debug)]
 pub(crate) enum PidNamespace {
-    /// The caller's.
+    /// The caller's namespace.
     Same,
-    /// A new one, whose first process it is.
+    /// A new namespace, with the process as its first.
     New,
-    /// That of the process behind a pidfd.
+    /// The namespace of the process of a pidfd.
     Of(Arc<OwnedFd>),
 }
 
-/// A running or finished process. Clones are handles to the same process; the last one that is dropped kills it.
+/// A running or finished process. Clones are handles to the same process; dropping the last one kills it.
 #[derive(Clone, Debug)]
 pub struct Process {
     pid: u32,
-    pidfd: Arc<Killed>,
+    pidfd: Arc<KillOnDrop>,
     exit: watch::Receiver<Option<i32>>,
 }
 
-/// The pidfd of a process that does not outlive it.
+/// The pidfd of a process that is killed on drop.
 #[derive(Debug)]
-struct Killed(Arc<OwnedFd>);
+struct KillOnDrop(Arc<OwnedFd>);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         rustix::process::pidfd_send_signal(&*self.0, Signal::KILL).ok();
     }
@@ -51,8 +51,8 @@ impl Process {
     /// Starts the command after its steps, on a thread of its own that then waits for it, and passes the outcome to
     /// `started`. `what` names the process in errors.
     ///
-    /// A thread of its own for two reasons: the pid namespace of future children is a property of a thread, and the
-    /// kernel takes the death of the thread that forked for the death of the parent (PR_SET_PDEATHSIG).
+    /// The thread is necessary for two reasons: the pid namespace of future children is a property of a thread, and
+    /// the kernel takes the death of the thread that forked for the death of the parent (PR_SET_PDEATHSIG).
     pub(crate) fn start(
         mut command: Command,
         steps: Vec<Step>,
@@ -73,7 +73,7 @@ impl Process {
             let result = PreExec::attach(&mut command, steps)
                 .map_err(|cause| Error::new(format!("prepare {what}"), cause))
                 .and_then(|stage| spawn(&mut command, &stage, &namespace, &what));
-            // The command holds the caller's descriptors, whose readers wait for their end.
+            // The command holds the caller's descriptors; readers of the pipes wait until they are closed.
             drop(command);
             let (mut child, pidfd) = match result {
                 Ok(spawned) => spawned,
@@ -81,7 +81,7 @@ impl Process {
             };
             started(Ok(Self {
                 pid: child.id(),
-                pidfd: Arc::new(Killed(Arc::new(pidfd))),
+                pidfd: Arc::new(KillOnDrop(Arc::new(pidfd))),
                 exit: receiver,
             }));
             let code = child.wait().map_or(-1, exit_code);
@@ -98,31 +98,30 @@ impl Process {
         self.pidfd.0.clone()
     }
 
-    /// Process id in the caller's pid namespace; of a container, that of its init.
+    /// Process id in the caller's pid namespace; for a container, that of its init.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends a signal. Nothing happens if the process has ended.
+    /// Sends a signal. Does nothing if the process has ended.
     pub fn signal(&self, signal: Signal) {
         rustix::process::pidfd_send_signal(&*self.pidfd.0, signal).ok();
     }
 
-    /// Kills the process at once; of a container, every process in it.
+    /// Kills the process at once; for a container, every process in it.
     pub fn kill(&self) {
         self.signal(Signal::KILL);
     }
 
-    /// How the process ended, if it has: its exit code, or 128 + the signal that ended it.
+    /// The exit code, or 128 + signal; `None` while the process runs.
     pub fn exited(&self) -> Option<i32> {
         *self.exit.borrow()
     }
 
-    /// Waits for the process to end: its exit code, or 128 + the signal that ended it. -1 where the kernel tells
-    /// neither. Cancel safe.
+    /// Waits for the process to end: its exit code, or 128 + signal. -1 when the kernel reports neither. Cancel safe.
     pub async fn wait(&self) -> i32 {
         let mut exit = self.exit.clone();
-        // The thread sends before it ends; if it is gone without, the process is beyond our reach.
+        // The thread sends before it ends; without a value the state of the process is unknown.
         exit.wait_for(Option::is_some)
             .await
             .ok()
@@ -141,7 +140,7 @@ fn spawn(
         PidNamespace::Same => Ok(()),
         PidNamespace::New => crate::pre_exec::unshare(UnshareFlags::NEWPID),
         PidNamespace::Of(process) => {
-            // A pidfd gives all namespaces of a process at once; the kernel checks the type it is asked for.
+            // A pidfd gives all namespaces of a process at once; the kernel checks the requested types.
             rustix::thread::move_into_link_name_space(
                 process.as_fd(),
                 Some(LinkNameSpaceType::ProcessID),
@@ -167,7 +166,7 @@ fn spawn(
     }
 }
 
-/// As shells and Kubernetes have it: the exit code, or 128 + the signal that ended the process.
+/// The exit code, or 128 + the signal that ended the process, as in shells and Kubernetes.
 fn exit_code(status: ExitStatus) -> i32 {
     status
         .code()

@@ -1,9 +1,9 @@
-//! The file system a process sees: the host's, read-only and without devices, with mounts on top.
+//! The file system of a process: the host's, read-only and without devices, with mounts on top.
 //!
-//! The new root is a tmpfs that mirrors `/`: directories and files are bound, links are repeated. Where a mount point is
-//! missing, its deepest existing parent is mirrored the same way, one level down, so that the point can be made in the
-//! mirror. Rejected: an overlay of `/`, which spares the mirrors but needs a kernel and a host file system that allow it
-//! to ordinary users, and leaves out everything mounted below `/`.
+//! The new root is a tmpfs that mirrors `/`: directories and files are bound, links are copied. Where a mount point
+//! is missing, its deepest existing parent is mirrored the same way, one level down, so that the mount point can be
+//! created in the mirror. Rejected: an overlay of `/`, which needs no mirrors but a kernel and a host file system
+//! that allow it to ordinary users, and leaves out everything mounted below `/`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{CString, OsStr};
@@ -15,31 +15,32 @@ use crate::Result;
 use crate::error::Attempt as _;
 use crate::pre_exec::{Step, c_path};
 
-/// A volume, mounted at a path inside.
+/// A volume, mounted at a path inside the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Absolute path inside. It need not exist on the host.
+    /// Absolute path inside the container. It need not exist on the host.
     pub at: PathBuf,
-    /// What is shown there.
+    /// The content of the volume.
     pub source: MountSource,
-    /// Whether writing is refused. [`MountSource::Files`] and [`MountSource::File`] are private copies either way.
+    /// Whether the mount is read-only. [`MountSource::Files`] and [`MountSource::File`] are private copies either
+    /// way.
     pub read_only: bool,
 }
 
-/// What a [`Mount`] shows.
+/// The content of a [`Mount`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountSource {
     /// A directory with these files, by relative path: a ConfigMap or a Secret.
     Files(BTreeMap<PathBuf, FileContent>),
     /// One file.
     File(FileContent),
-    /// A directory or file that the caller can see.
+    /// A directory or file of the caller's file system.
     Path(PathBuf),
     /// An empty directory in memory, private to the container.
     Scratch,
 }
 
-/// A file that is made for the container.
+/// A file that is created for the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileContent {
     /// The content.
@@ -66,17 +67,17 @@ impl FileContent {
     }
 }
 
-/// Entries of one directory that can be mirrored; each costs a mount.
+/// Maximum entries of a directory that is mirrored; each costs a mount.
 const MAX_ENTRIES: usize = 10_000;
-/// Links that are followed on the way to a mount point, as in the kernel.
+/// Maximum links that are followed on the way to a mount point, as in the kernel.
 const MAX_LINKS: usize = 40;
 /// Prefix of the files that hold contents until they are bound to their mount points and removed.
 const STAGED: &str = ".staged";
 
-/// Device files that every program may expect. No other device of the host is shown.
+/// Standard device files. No other device of the host is visible.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Links in `/dev` that every program may expect.
+/// Standard links in `/dev`.
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -85,11 +86,11 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// Parts of `/proc` by which root changes the machine, or reads its secrets.
+/// Parts of `/proc` through which root can change the machine or read its secrets.
 const PROTECTED_PROC: [&str; 7] = ["acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"];
 
-/// Directories of the host that are not shown: devices, and the sockets of its services, which a read-only file system
-/// does not keep from serving root.
+/// Directories of the host that are not visible: devices, and the sockets of its services, which a read-only file
+/// system does not protect from root.
 const NOT_SHOWN: [&str; 2] = ["/dev", "/run"];
 
 /// The steps from a private mount namespace to a root with these mounts. `hidden` are paths of the caller's that the
@@ -107,7 +108,7 @@ pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path], view: View) -> Result<Ve
             .attempt(|| format!("find the mount point {}", mount.at.display()))?;
         points.push((mount, point));
     }
-    // Parents before children, so that a mount never hides one made before it.
+    // Parents before children, so that a mount never hides an earlier one.
     points.sort_by_key(|(_, point)| point.path().components().count());
     let mirrored: BTreeSet<PathBuf> = points
         .iter()
@@ -127,7 +128,7 @@ pub(crate) fn steps(mounts: &[Mount], hidden: &[&Path], view: View) -> Result<Ve
     plan.finish().attempt(|| "lay out the file system".into())
 }
 
-/// A path split into the part that exists, free of links, and the part that does not.
+/// A path split into the existing part, with links resolved, and the missing part.
 #[derive(Debug, PartialEq, Eq)]
 struct MountPoint {
     existing: PathBuf,
@@ -199,17 +200,17 @@ impl MountPoint {
     }
 }
 
-/// How much of the host is shown.
+/// The part of the host that is visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
-    /// All of it, as it is.
+    /// Everything, unchanged.
     Whole,
-    /// Files, read-only; no devices, no sockets of services.
+    /// Files, read-only; no devices, and no sockets of services.
     Protected,
 }
 
 impl View {
-    /// Directories that are not the host's.
+    /// Directories that are the process' own rather than the host's.
     fn not_shown(self) -> &'static [&'static str] {
         match self {
             Self::Whole => &[],
@@ -221,13 +222,13 @@ impl View {
 struct Plan {
     view: View,
     steps: Vec<Step>,
-    /// Mounts to make read-only once everything is in place.
+    /// Mounts to make read-only once all mounts exist.
     read_only: Vec<PathBuf>,
     staged: usize,
 }
 
 impl Plan {
-    /// Adds a step that is about a path of the old root.
+    /// Adds a step for a path of the old root.
     fn push(&mut self, path: &Path, step: impl FnOnce(CString) -> Step) -> io::Result<()> {
         self.steps.push(step(c_path(inside(path))?));
         Ok(())
@@ -250,7 +251,7 @@ impl Plan {
         self.push(path, |at| Step::Tmpfs { at })
     }
 
-    /// Shows what is at `path` in the old root, unless it has vanished meanwhile or is closed to this user.
+    /// Binds `path` of the old root, unless it has vanished meanwhile or is inaccessible to this user.
     fn bind_if_there(&mut self, path: &Path) -> io::Result<()> {
         let source = c_path(path)?;
         self.push(path, |at| Step::BindIfThere { source, at })
@@ -277,7 +278,7 @@ impl Plan {
             if hidden.contains(&path.as_path()) || not_shown.iter().any(is_path) {
                 continue;
             }
-            // An entry that has vanished meanwhile, or is closed to this user, is left out.
+            // An entry that has vanished meanwhile, or is inaccessible to this user, is left out.
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
@@ -306,7 +307,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Makes what was mirrored read-only; then `/proc`, `/dev` and `/run`, each of the container's own.
+    /// Makes the mirrored entries read-only; then creates the container's own `/proc`, `/dev` and `/run`.
     fn own_directories(&mut self) -> io::Result<()> {
         self.steps.push(Step::Protect);
         self.push(Path::new("/proc"), |at| Step::Proc { at })?;
@@ -334,7 +335,7 @@ impl Plan {
         self.push(terminals, |at| Step::Terminals { at })?;
         self.tmpfs(memory)?;
         self.directory(memory, 0o1777)?;
-        // Some distributions keep links to their programs there.
+        // Some distributions keep links to their programs in `/run`.
         for entry in std::fs::read_dir("/run").into_iter().flatten().flatten() {
             if let Ok(target) = std::fs::read_link(entry.path()) {
                 self.link(&entry.path(), &target)?;

@@ -1,7 +1,7 @@
-//! Links, addresses, routes and neighbours: rtnetlink's message types over a socket that does not wait.
+//! Links, addresses, routes and neighbours: rtnetlink's message types over a synchronous socket.
 //!
-//! rtnetlink's own connection is async and bound to a task; setting up a pod is a dozen messages to two namespaces,
-//! which the kernel answers on the spot, so they are sent as one datagram per namespace.
+//! rtnetlink's own connection is async and bound to a task; setting up a pod takes a dozen messages to two
+//! namespaces, which the kernel answers synchronously, so they are sent as one datagram per namespace.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -52,7 +52,7 @@ impl Change {
         }
     }
 
-    /// A veth pair between the socket's namespace and another. The far end is down: the kernel cannot bring it up
+    /// A veth pair between the socket's namespace and another. The far end stays down: the kernel cannot bring it up
     /// before the near one exists.
     pub(crate) fn veth_pair(near: End<'_>, far: End<'_>, far_namespace: i32) -> Self {
         let mut peer = end(far);
@@ -81,7 +81,7 @@ impl Change {
         Self::new(REPLACE, message, format!("add address {address}"))
     }
 
-    /// A route to one address that is reached over the link itself.
+    /// A route to one address that is on the link.
     pub(crate) fn direct_route(index: u32, address: Ipv4Addr) -> Self {
         let route: RouteMessage = RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)
@@ -102,7 +102,7 @@ impl Change {
         Self::new(CREATE, message, "add a default route")
     }
 
-    /// A permanent neighbour entry, which spares ARP.
+    /// A permanent neighbour entry, which makes ARP unnecessary.
     pub(crate) fn neighbour(index: u32, address: Ipv4Addr, hardware: [u8; 6]) -> Self {
         let mut message = NeighbourMessage::default();
         message.header.family = AddressFamily::Inet;
@@ -116,7 +116,7 @@ impl Change {
         Self::new(REPLACE, message, format!("add neighbour {address}"))
     }
 
-    /// The payload alone: the socket writes the header.
+    /// Encodes the payload; the socket adds the header.
     fn encode(&self) -> Message {
         let mut message = NetlinkMessage::new(
             NetlinkHeader::default(),
@@ -160,12 +160,12 @@ fn host_address(index: u32, address: Ipv4Addr) -> AddressMessage {
         .index(index)
         .address(address, 32)
         .build();
-    // Not AddressScope::Host, which the kernel would never choose as the source of a packet that leaves.
+    // Not AddressScope::Host: the kernel never chooses such an address as the source of a packet that leaves.
     message.header.scope = AddressScope::Universe;
     message
 }
 
-/// Makes the changes in order, in the socket's namespace. On an error those before it stay.
+/// Applies the changes in order, in the socket's namespace. On an error the earlier ones stay.
 pub(crate) fn apply(netlink: &mut Netlink, changes: &[Change]) -> Result<()> {
     let Some(last) = changes.len().checked_sub(1) else {
         return Ok(());
@@ -187,7 +187,7 @@ pub(crate) fn open() -> Result<Netlink> {
     Netlink::open(libc::NETLINK_ROUTE as isize)
 }
 
-/// Whether the kernel's answer was that something does not exist.
+/// Whether the kernel reported that an object does not exist.
 pub(crate) fn is_absent(error: &crate::Error) -> bool {
     let absent = [libc::ENODEV, libc::ESRCH].map(Some);
     absent.contains(&error.raw_os_error()) || error.kind() == io::ErrorKind::NotFound

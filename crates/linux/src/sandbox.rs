@@ -1,4 +1,4 @@
-//! The sandbox: a process tree in namespaces of its own that dies, whole, with the process that launched it.
+//! The sandbox: a process tree in namespaces of its own that ends, as a whole, with the process that launched it.
 //!
 //! ```text
 //! launcher ── guard ── init (pid 1) ── runtime ── containers
@@ -27,14 +27,14 @@ use crate::process::{PidNamespace, Process};
 use crate::rootfs::{Mount, MountSource, View};
 use crate::{Error, Result};
 
-/// The directory for the state of the runtime. Containers do not see it.
+/// The directory of the runtime's state. It is not visible in containers.
 pub(crate) const STATE_DIRECTORY: &str = "/.tombolo";
-/// Mode and descriptor of the host link, for the process inside: "rootless:7".
+/// The variable with the mode and the descriptor of the host link, for the process inside: "rootless:7".
 const ENVIRONMENT: &str = "TOMBOLO_SANDBOX";
-/// The sidecar's user. Where it does not exist, root is root of a user namespace with one user.
+/// The sidecar's user id. If it does not exist, this is a user namespace with one user.
 const SIDECAR_USER: u32 = 1337;
 
-/// Who launches the sandbox, and so which users exist in it.
+/// The privileges of the launcher, which decide which users exist in the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Launched by root: every user id exists inside.
@@ -52,19 +52,19 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The program that runs in the sandbox.
+/// The program of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The executable.
     pub path: PathBuf,
-    /// Its arguments, without the program's name.
+    /// The arguments, without the program's name.
     pub args: Vec<OsString>,
     /// Variables added to the launcher's environment.
     pub env: Vec<(OsString, OsString)>,
 }
 
 impl Program {
-    /// The executable that is running now, with other arguments.
+    /// The running executable, with other arguments.
     ///
     /// # Errors
     /// The path of the executable is unknown.
@@ -78,7 +78,7 @@ impl Program {
     }
 }
 
-/// The launcher's handle on a sandbox. Dropping it kills everything inside.
+/// The launcher's handle to a sandbox. Dropping it kills everything inside.
 #[derive(Debug)]
 pub struct Sandbox {
     /// Killed when the last handle is dropped.
@@ -86,21 +86,21 @@ pub struct Sandbox {
     host_end: HostEnd,
 }
 
-/// The sandbox, for the program in it.
+/// The sandbox as seen by the program in it.
 #[derive(Debug)]
 pub struct Inside {
-    /// Which users exist.
+    /// The mode, which decides which users exist.
     pub mode: Mode,
     /// The link to the host's network and terminal.
     pub host: HostLink,
-    /// An empty directory in memory that vanishes with the sandbox. Containers do not see it.
+    /// An empty directory in memory that vanishes with the sandbox. It is not visible in containers.
     pub state_dir: PathBuf,
 }
 
-/// The mode that this machine allows, found by the launch of a program that does not exist.
+/// The mode that this machine supports, found by launching a program that does not exist.
 ///
 /// # Errors
-/// The step that the kernel refuses, and what to do.
+/// The step that the kernel refuses, with a remedy.
 pub fn probe() -> Result<Mode> {
     let mut refusal = None;
     if rustix::process::geteuid().is_root() && user_exists(SIDECAR_USER) {
@@ -147,7 +147,7 @@ fn user_exists(uid: u32) -> bool {
     })
 }
 
-/// How to make the kernel allow user namespaces.
+/// The remedy for a kernel that refuses user namespaces.
 fn advice() -> &'static str {
     let setting = |name: &str| {
         fs::read_to_string(format!("/proc/sys/{name}")).map(|value| value.trim().to_owned())
@@ -191,7 +191,7 @@ fn steps(mode: Mode) -> Result<Vec<Step>> {
             }
         }
     }
-    // After the change of credentials, which would undo it.
+    // After the change of credentials, which would reset it.
     steps.push(Step::DieWithParent(Some(std::process::id())));
     steps.extend([Step::Fork, Step::DieWithParent(None)]);
     let state = Mount {
@@ -205,9 +205,9 @@ fn steps(mode: Mode) -> Result<Vec<Step>> {
 }
 
 impl Sandbox {
-    /// Launches the program in a sandbox; it must call [`enter`]. It gets `listeners` when it asks to listen at their
-    /// addresses. `print` is called for each line that the runtime sends with [`HostLink::print`]. Standard output and
-    /// error are shared, standard input is empty.
+    /// Launches the program in a sandbox; the program must call [`enter`]. It gets the `listeners` when it asks to
+    /// listen on their addresses. `print` is called for each line of [`HostLink::print`]. Standard output and error
+    /// are shared, standard input is empty.
     ///
     /// # Errors
     /// The program or the step that failed.
@@ -254,7 +254,7 @@ impl Sandbox {
         self.guard.kill();
     }
 
-    /// Waits for the runtime to end: its exit code, or 128 + the signal that ended it.
+    /// Waits for the runtime to end: its exit code, or 128 + signal.
     pub async fn wait(&self) -> i32 {
         self.guard.wait().await
     }
@@ -264,7 +264,7 @@ impl Sandbox {
         let handlers = signal(SignalKind::interrupt())
             .and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
         let Ok((mut interrupt, mut terminate)) = handlers else {
-            // Without handlers the default holds: the signal ends this process, and with it the sandbox.
+            // Without handlers the default action ends this process, and with it the sandbox.
             return self.wait().await;
         };
         let mut asked = false;
@@ -284,13 +284,13 @@ impl Sandbox {
     }
 }
 
-/// Called in the launched process: finds the sandbox around it. `None` if it was not launched by [`Sandbox::launch`] or
-/// has been called before.
+/// Called in the launched process: returns the sandbox around it. `None` if it was not launched by
+/// [`Sandbox::launch`], or on a second call.
 ///
-/// From here on this process ends when the launcher does.
+/// This process ends when the launcher does, from this call on.
 ///
 /// # Errors
-/// The environment variable or the descriptor that it names is not that of a sandbox.
+/// The environment variable or its descriptor is invalid.
 pub fn enter() -> Option<Result<Inside>> {
     static ENTERED: std::sync::Once = std::sync::Once::new();
     let value = env::var(ENVIRONMENT).ok()?;

@@ -11,13 +11,13 @@ pub struct Ipv4Range {
     prefix: u8,
 }
 
-/// The text is not an address, or an address and a prefix length from 0 to 32.
+/// The text is neither an address nor an address and a prefix length from 0 to 32.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not an IPv4 range such as 10.1.0.0/16")]
 pub struct InvalidRange(String);
 
 impl Ipv4Range {
-    /// The range that holds the address. `None` if the prefix is longer than 32.
+    /// The range with this prefix length that contains the address. `None` if the length exceeds 32.
     pub fn new(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         if prefix > 32 {
             return None;
@@ -34,7 +34,7 @@ impl Ipv4Range {
         self.address
     }
 
-    /// How many leading bits all addresses share.
+    /// The prefix length: the number of leading bits that all addresses share.
     pub fn prefix(&self) -> u8 {
         self.prefix
     }

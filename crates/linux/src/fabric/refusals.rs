@@ -9,25 +9,25 @@ use crate::Result;
 use crate::netlink::Netlink;
 use crate::nft::{CountedElement, Family, counted_elements};
 
-/// Packets of one kind that were refused.
+/// The number of refused packets of one flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The cluster that wanted to connect.
+    /// The cluster of the sender.
     pub from: String,
-    /// The cluster that it wanted to reach.
+    /// The cluster of the destination.
     pub to: String,
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// The port it wanted to reach, of the pod.
+    /// The destination port, of the pod.
     pub port: u16,
-    /// How many packets; a refused connection is one or a few.
+    /// The number of packets; a refused connection counts as one or a few.
     pub packets: u64,
 }
 
-/// From, to, protocol and port.
+/// Source cluster, destination cluster, protocol and port.
 pub(super) type Key = (String, String, Protocol, u16);
 
-/// The counts in the sets of the applied rules.
+/// Reads the counts from the sets of the applied rules.
 pub(super) fn read(netlink: &mut Netlink, applied: &FabricRules) -> Result<Vec<(Key, u64)>> {
     let mut counted = Vec::new();
     for (number, policy) in applied.policies.iter().enumerate() {
@@ -46,7 +46,7 @@ pub(super) fn read(netlink: &mut Netlink, applied: &FabricRules) -> Result<Vec<(
     Ok(counted)
 }
 
-/// A key is the protocol in one register, the port in the next.
+/// A key has the protocol in one register and the port in the next.
 fn decode(element: &CountedElement) -> Option<(Protocol, u16)> {
     let protocol = Protocol::from_number(*element.key.first()?)?;
     let port = u16::from_be_bytes(*element.key.get(4..)?.first_chunk()?);

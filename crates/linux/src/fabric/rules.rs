@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::Ipv4Range;
 
-/// All rules of the fabric. They are replaced as a whole.
+/// All rules of the fabric, always replaced as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FabricRules {
     /// Service addresses.
@@ -13,8 +13,8 @@ pub struct FabricRules {
     pub policies: Vec<ClusterPolicy>,
 }
 
-/// One port of a service address, as seen by the pods of one cluster. Two clusters may use one address for two services.
-/// Several rules for the same source, address, protocol and port are one rule with all their endpoints.
+/// One port of a service address, for the pods of one cluster. Two clusters may use one address for two services.
+/// Several rules with the same source, address, protocol and port are merged with all their endpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRule {
     /// The pods to which the rule applies.
@@ -25,7 +25,7 @@ pub struct ServiceRule {
     pub protocol: Protocol,
     /// The service's port.
     pub port: u16,
-    /// Pods and their ports; each connection goes to a random one. With none, connections are refused.
+    /// Pods and their ports; each connection goes to a random one. Without endpoints, connections are refused.
     pub endpoints: Vec<SocketAddrV4>,
 }
 
@@ -56,8 +56,8 @@ impl Protocol {
     }
 }
 
-/// The connections that one cluster may open to another. Replies belong to their connection. Pairs of clusters without a
-/// policy are open.
+/// The connections that one cluster may open to another. Replies are allowed with their connection. Between clusters
+/// without a policy everything is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterPolicy {
     /// The cluster that opens connections.

@@ -1,9 +1,9 @@
-//! From rules to one nf_tables transaction.
+//! Compiles rules into one nf_tables transaction.
 //!
-//! Services: at prerouting, destination NAT to a random endpoint, for packets of one cluster's pods only. Policies: at
-//! forward, for each pair of clusters a chain for the packets of the side that connects and one for the replies, told
-//! apart by connection tracking. Both look at every packet, not at new connections only: so a connection breaks when its
-//! permission is withdrawn.
+//! Services: at prerouting, destination NAT to a random endpoint, for packets of one cluster's pods only. Policies:
+//! at forward, for each pair of clusters one chain for the packets of the connecting side and one for the replies,
+//! distinguished by connection tracking. Both check every packet, not only new connections, so that a connection
+//! breaks when its permission is withdrawn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,7 +17,7 @@ use crate::nft::{
 
 pub(super) const TABLE: &str = "tombolo";
 
-/// Pairs of protocol and port that are counted for each pair of clusters.
+/// Maximum pairs of protocol and port that are counted for each pair of clusters.
 const MAX_REFUSED: u32 = 1024;
 
 const PORT_UNREACHABLE: u8 = 3;
@@ -26,12 +26,12 @@ const ADMINISTRATIVELY_PROHIBITED: u8 = 13;
 const ORIGINAL: u8 = 0;
 const REPLY: u8 = 1;
 
-/// The set that counts what the policy of this number refuses.
+/// Name of the set that counts the refusals of the policy with this number.
 pub(super) fn refused_set(number: usize) -> String {
     format!("refused-{number}")
 }
 
-/// The whole table.
+/// Compiles the whole table.
 pub(super) fn compile(rules: &FabricRules) -> Batch {
     let mut batch = Batch::replacing(Family::Ipv4, TABLE);
     for (name, kind, hook, priority) in [
@@ -49,7 +49,7 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
     }
     add_services(&mut batch, &rules.services);
     add_hairpin(&mut batch, &rules.services);
-    // An ICMP error belongs to the connection that it is about.
+    // An ICMP error belongs to the connection that it refers to.
     let mut related = Expression::is_related();
     related.push(Expression::verdict(Verdict::Accept));
     batch.rule("policies", "errors about connections", related);
@@ -59,14 +59,15 @@ pub(super) fn compile(rules: &FabricRules) -> Batch {
     batch
 }
 
-/// The key of a packet to a service: the address, the protocol and the port, a register each.
+/// The key of a packet to a service: address, protocol and port, one register each.
 type ServiceKey = (Ipv4Addr, Protocol, u16);
 
-/// An element of a map of services: a [`ServiceKey`] with the number of an endpoint, and the endpoint.
+/// An element of a service map: a [`ServiceKey`] with the number of an endpoint, and the endpoint.
 type KeyAndValue = (Vec<u8>, Vec<u8>);
 
-/// One map for each source range and number of endpoints, so that a packet costs a few lookups however many services
-/// there are, and a service a few dozen bytes of the transaction, which is limited for ordinary users.
+/// Adds one map for each source range and number of endpoints. The number of lookups per packet does not depend on
+/// the number of services, and a service costs a few dozen bytes of the transaction, whose size is limited for
+/// ordinary users.
 fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
     let mut by_source: BTreeMap<Ipv4Range, BTreeMap<ServiceKey, BTreeSet<SocketAddrV4>>> =
         BTreeMap::new();
@@ -106,7 +107,7 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
                 u32::try_from(count).unwrap_or(u32::MAX),
                 REGISTER_3,
             ));
-            rule.push(Expression::look_up(&map, REGISTER_0, REGISTER_0));
+            rule.push(Expression::map_lookup(&map, REGISTER_0, REGISTER_0));
             rule.push(Expression::destination_nat(REGISTER_0, REGISTER_1));
             batch.rule("services", &map, rule);
         }
@@ -122,7 +123,7 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
             let mut rule = from_source(source);
             rule.extend([
                 Expression::compare(REGISTER_1, Comparison::Equal, &[protocol.number()]),
-                Expression::lookup(&set, REGISTER_0),
+                Expression::set_lookup(&set, REGISTER_0),
                 refusal,
             ]);
             batch.rule("without-endpoints", &set, rule);
@@ -130,7 +131,7 @@ fn add_services(batch: &mut Batch, services: &[ServiceRule]) {
     }
 }
 
-/// Matches the source; loads the rest of a [`ServiceKey`].
+/// Matches the source; loads the other parts of a [`ServiceKey`].
 fn from_source(source: Ipv4Range) -> Vec<Expression> {
     let mut rule = within(PacketField::IPV4_SOURCE, source);
     rule.extend([
@@ -154,8 +155,8 @@ fn service_key((vip, protocol, port): ServiceKey) -> Vec<u8> {
     .concat()
 }
 
-/// A pod that reaches itself through a service would receive a packet from its own address and drop it; the packet gets
-/// the gateway's address as its source.
+/// A pod that reaches itself through a service would receive a packet from its own address and drop it; the packet
+/// gets the gateway's address as its source.
 fn add_hairpin(batch: &mut Batch, services: &[ServiceRule]) {
     let endpoints = services.iter().flat_map(|service| &service.endpoints);
     let addresses: BTreeSet<[u8; 4]> = endpoints.map(|endpoint| endpoint.ip().octets()).collect();
@@ -166,7 +167,7 @@ fn add_hairpin(batch: &mut Batch, services: &[ServiceRule]) {
     batch.constant_set("to-itself", 8, &pairs);
     let rule = [
         Expression::packet(PacketField::IPV4_ADDRESSES, REGISTER_0),
-        Expression::lookup("to-itself", REGISTER_0),
+        Expression::set_lookup("to-itself", REGISTER_0),
         Expression::immediate(REGISTER_0, &GATEWAY.octets()),
         Expression::source_nat(REGISTER_0),
     ];
@@ -176,7 +177,7 @@ fn add_hairpin(batch: &mut Batch, services: &[ServiceRule]) {
 fn add_policy(batch: &mut Batch, number: usize, policy: &ClusterPolicy) {
     let ClusterPolicy { from, to, allowed } = policy;
     let set = refused_set(number);
-    // One register for the protocol, one for the port.
+    // One register for the protocol and one for the port.
     batch.counting_set(&set, 8, MAX_REFUSED);
     let Allowed::Ports(ports) = allowed else {
         return;
@@ -208,7 +209,7 @@ fn add_policy(batch: &mut Batch, number: usize, policy: &ClusterPolicy) {
         rule.push(Expression::count_in(&set, REGISTER_0));
         batch.rule(&requests, &format!("count refused packets {pair}"), rule);
     }
-    // Both sides learn it with their next packet: the one that connected from the first chain, the other from the second.
+    // Each side is refused at its next packet: the connecting side by the first chain, the other side by the second.
     let refuse = format!("refuse {pair}");
     for chain in [&requests, &replies] {
         let mut tcp = Expression::protocol_is(Protocol::Tcp.number());

@@ -1,4 +1,4 @@
-//! The launcher's end: executes the requests of the runtime, one after the other.
+//! The launcher's end: executes the requests of the runtime one after the other.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -16,22 +16,22 @@ use super::{Operation, Outcome, Reply, Request};
 use crate::Result;
 use crate::error::Attempt as _;
 
-/// Unix sockets that one runtime may open; more is a leak.
+/// Maximum Unix sockets of one runtime.
 const MAX_PATHS: usize = 1000;
-/// Lines that wait for a terminal that does not read. Later ones are lost.
+/// Maximum lines that wait for a terminal that does not read. Later ones are dropped.
 const MAX_LINES: usize = 4096;
 
 /// The launcher's end of the link.
 #[derive(Debug)]
 pub(crate) struct HostEnd {
     socket: Arc<OwnedFd>,
-    /// Unix sockets to remove in the end.
+    /// Unix sockets that are removed on drop.
     paths: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl HostEnd {
-    /// Serves the link on a thread until the runtime is gone. `guard` is the process all of the sandbox descends from;
-    /// `listeners` are given away when the runtime asks to listen at their addresses.
+    /// Serves the link on a thread until the runtime ends. `guard` is the process from which the whole sandbox
+    /// descends; `listeners` are handed over when the runtime asks to listen on their addresses.
     pub(crate) fn serve(
         socket: OwnedFd,
         guard: u32,
@@ -89,7 +89,7 @@ impl Drop for HostEnd {
     }
 }
 
-/// A thread that prints, so that a terminal that does not read delays no request. It ends with the sender.
+/// Starts a thread that prints, so that a terminal that does not read delays no request. It ends with the sender.
 fn printer(mut print: impl FnMut(&str) + Send + 'static) -> Result<SyncSender<String>> {
     let (sender, lines) = sync_channel::<String>(MAX_LINES);
     thread::Builder::new()
@@ -130,7 +130,7 @@ fn listen_unix(path: &Path, paths: &Mutex<Vec<PathBuf>>) -> io::Result<UnixListe
         return Err(io::ErrorKind::QuotaExceeded.into());
     }
     let listener = match UnixListener::bind(path) {
-        // Left behind by a launcher that was killed, if nothing accepts connections.
+        // A leftover of a killed launcher, if nothing accepts connections.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match UnixStream::connect(path) {
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                 fs::remove_file(path)?;
@@ -144,10 +144,10 @@ fn listen_unix(path: &Path, paths: &Mutex<Vec<PathBuf>>) -> io::Result<UnixListe
     Ok(listener)
 }
 
-/// Finds the descendant of `guard` that has the number `inner` in the sandbox.
+/// Finds the descendant of `guard` that has the process id `inner` in the sandbox.
 ///
-/// The second number of NSpid in `/proc/PID/status` is the one in the namespace below the reader's: the sandbox's, for a
-/// descendant of the guard.
+/// The second number of NSpid in `/proc/PID/status` is the process id in the namespace below the reader's: the
+/// sandbox's, for a descendant of the guard.
 fn host_pid(guard: u32, inner: u32) -> io::Result<u32> {
     let mut parents = BTreeMap::new();
     let mut candidates = Vec::new();
@@ -175,7 +175,7 @@ fn host_pid(guard: u32, inner: u32) -> io::Result<u32> {
     }
     let descends = |pid: &u32| {
         let mut ancestor = *pid;
-        // A chain as long as the table is a cycle, which a table that changes meanwhile can show.
+        // A chain as long as the table is a cycle, which a table that changes meanwhile can contain.
         for _ in 0..parents.len() {
             if ancestor == guard {
                 return true;

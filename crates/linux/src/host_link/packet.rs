@@ -11,10 +11,10 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Bytes of the longest packet. A line of 16 KiB grows sixfold when every character is escaped.
+/// Maximum bytes of a packet. A line of 16 KiB grows sixfold when every character is escaped.
 const MAX_PACKET: usize = 128 * 1024;
 
-/// Sends one packet; blocks while the other end is behind.
+/// Sends one packet; blocks while the other end does not read.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     message: &impl Serialize,
@@ -40,7 +40,7 @@ pub(super) fn send(
     }
 }
 
-/// Receives one packet; `None` when the other end is gone.
+/// Receives one packet; `None` when the other end is closed.
 pub(super) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {

@@ -1,4 +1,4 @@
-//! The runtime's end: many callers, one thread that reads.
+//! The runtime's end: many callers, and one thread that reads.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -15,13 +15,13 @@ use tokio::sync::{oneshot, watch};
 use super::packet::{receive, send};
 use super::{Operation, Outcome, Reply, Request};
 
-/// The exit code of this process when the launcher is gone: EX_IOERR.
+/// The exit code of this process when the launcher has ended: EX_IOERR.
 const ORPHANED: i32 = 74;
 
-/// The longest line that is printed whole, in bytes.
+/// Maximum bytes of a printed line; longer ones are cut.
 const MAX_LINE: usize = 16 * 1024;
 
-/// The runtime's end of the link. Clones share one link. When the launcher dies, this process exits.
+/// The runtime's end of the link. Clones share one link. When the launcher ends, this process exits.
 #[derive(Clone, Debug)]
 pub struct HostLink(Arc<Link>);
 
@@ -51,17 +51,17 @@ impl HostLink {
                 while let Ok(Some((reply, fd))) = receive(reader.socket.as_fd()) {
                     reader.deliver(reply, fd);
                 }
-                // The kernel kills this sandbox when the launcher dies; this is for the instant before, and for a launcher
-                // that merely closed its end.
+                // The kernel kills this sandbox when the launcher dies; this covers the moment before, and a launcher
+                // that only closed its end.
                 process::exit(ORPHANED);
             })?;
         Ok(Self(link))
     }
 
-    /// Listens for TCP in the host's network namespace. The listener does not block.
+    /// Listens for TCP in the host's network namespace. The listener is non-blocking.
     ///
     /// # Errors
-    /// Those of the host's kernel, such as `AddrInUse`; `BrokenPipe` when the launcher is gone.
+    /// Errors of the host's kernel, such as `AddrInUse`; `BrokenPipe` when the launcher has ended.
     pub async fn listen_tcp(&self, address: SocketAddr) -> io::Result<TcpListener> {
         let socket = self.0.ask_for_socket(Operation::ListenTcp(address)).await?;
         let listener = TcpListener::from(socket);
@@ -69,11 +69,11 @@ impl HostLink {
         Ok(listener)
     }
 
-    /// Listens at an absolute path of the host. A socket at which nobody listens is replaced; the launcher removes
-    /// the path when it ends. The listener does not block.
+    /// Listens on an absolute path of the host. A socket without a listener is replaced; the launcher removes the
+    /// path when it ends. The listener is non-blocking.
     ///
     /// # Errors
-    /// As those of [`listen_tcp`](Self::listen_tcp); `QuotaExceeded` beyond 1000 paths.
+    /// As [`listen_tcp`](Self::listen_tcp); `QuotaExceeded` beyond 1000 paths.
     pub async fn listen_unix(&self, path: &Path) -> io::Result<UnixListener> {
         let operation = Operation::ListenUnix(path.to_path_buf());
         let listener = UnixListener::from(self.0.ask_for_socket(operation).await?);
@@ -81,17 +81,17 @@ impl HostLink {
         Ok(listener)
     }
 
-    /// Prints a line on the launcher's side. A line longer than 16 KiB is cut.
+    /// Prints a line on the launcher's side. Lines longer than 16 KiB are cut.
     pub fn print(&self, line: &str) {
         let end = line.floor_char_boundary(MAX_LINE);
         let operation = Operation::Print(line[..end].to_owned());
         send(self.0.socket.as_fd(), &Request { id: 0, operation }, None).ok();
     }
 
-    /// The host's number of a process of this sandbox.
+    /// The host's process id of a process of this sandbox.
     ///
     /// # Errors
-    /// `NotFound` if there is no such process; `BrokenPipe` when the launcher is gone.
+    /// `NotFound` if there is no such process; `BrokenPipe` when the launcher has ended.
     pub async fn host_pid(&self, inner: u32) -> io::Result<u32> {
         match self.0.ask(Operation::HostPid(inner)).await? {
             (Outcome::Pid(pid), _) => Ok(pid),
@@ -101,7 +101,7 @@ impl HostLink {
 
     /// Resolves once the launcher has asked the runtime to stop.
     pub async fn stop_requested(&self) {
-        // The sender lives as long as this does.
+        // The sender lives as long as this handle.
         self.0.stop.subscribe().wait_for(|stop| *stop).await.ok();
     }
 }

@@ -1,15 +1,15 @@
-//! The init container's environment.
+//! The environment variables of the init container.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// Which connections are redirected, and which are exempt.
+/// The connections that are redirected, and those that are exempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterceptConfig {
-    /// The port to which inbound connections go.
+    /// The port to which inbound connections are redirected.
     pub ingress_port: u16,
-    /// The port to which outbound connections go.
+    /// The port to which outbound connections are redirected.
     pub egress_port: u16,
     /// Ports whose inbound connections are redirected.
     pub app_ports: Vec<u16>,
@@ -17,13 +17,13 @@ pub struct InterceptConfig {
     pub ignored_uid: Option<u32>,
     /// The sidecar's group.
     pub ignored_gid: Option<u32>,
-    /// The mark of the sidecar's sockets.
+    /// `SO_MARK` of the sidecar's sockets.
     pub socket_mark: Option<u32>,
-    /// Ports to which connections go out unchanged.
+    /// Destination ports of connections that are not redirected.
     pub ignored_ports: Vec<u16>,
-    /// Addresses to which connections go out unchanged.
+    /// Destination addresses of connections that are not redirected.
     pub ignored_addresses: Vec<AddressRange>,
-    /// Whether IPv6 is redirected too, where there is IPv6.
+    /// Whether IPv6 is redirected too, if the namespace has it.
     pub ipv6: bool,
 }
 
@@ -32,32 +32,33 @@ pub struct InterceptConfig {
 pub struct AddressRange {
     /// Any address of the range.
     pub address: IpAddr,
-    /// How many leading bits count: at most 32 for IPv4, 128 for IPv6.
+    /// Prefix length: at most 32 for IPv4, 128 for IPv6.
     pub prefix: u8,
 }
 
-/// A variable with which the init container cannot start.
+/// A missing or malformed environment variable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// The variable must be set.
+    /// A required variable is not set.
     #[error("{variable} is not set; it must be {expected}")]
     Missing {
-        /// The name.
+        /// The name of the variable.
         variable: &'static str,
-        /// What it must be.
+        /// The expected form of its value.
         expected: &'static str,
     },
-    /// The variable, or one item of its list, makes no sense.
+    /// The variable, or one item of its list, is malformed.
     #[error("{variable} has the value \"{value}\"; it must be {expected}")]
     Invalid {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
-        /// The part that is wrong.
+        /// The malformed part.
         value: String,
-        /// What it should have been.
+        /// The expected form.
         expected: &'static str,
     },
-    /// Nothing tells the sidecar's connections from the application's: they would be redirected to it again and again.
+    /// Nothing distinguishes the sidecar's connections from the application's: they would be redirected to the
+    /// sidecar in a loop.
     #[error(
         "none of APPMESH_IGNORE_UID, APPMESH_IGNORE_GID and TOMBOLO_SOCKET_MARK is set; one must tell the sidecar's own connections apart"
     )]
@@ -70,8 +71,8 @@ const RANGE: &str = "a comma-separated list of IP addresses and CIDR ranges";
 const SWITCH: &str = "0 or 1";
 
 impl InterceptConfig {
-    /// Reads the variables of App Mesh's init container (`APPMESH_*`) and `TOMBOLO_SOCKET_MARK`. An empty variable counts
-    /// as unset. `None`: `APPMESH_START_ENABLED` is 0 or unset, so nothing is to be redirected.
+    /// Reads the variables of App Mesh's init container (`APPMESH_*`) and `TOMBOLO_SOCKET_MARK`. An empty variable
+    /// counts as unset. `None`: `APPMESH_START_ENABLED` is 0 or unset, so nothing is redirected.
     ///
     /// # Errors
     /// A variable is missing or malformed.

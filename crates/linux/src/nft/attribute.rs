@@ -12,7 +12,7 @@ impl Attributes {
         Self::default()
     }
 
-    /// Panics when one attribute exceeds 64 KiB: callers bound the length of what they nest.
+    /// Adds bytes. Panics when one attribute exceeds 64 KiB: callers bound the length of nested attributes.
     pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
         let length = u16::try_from(4 + value.len()).expect("an attribute is shorter than 64 KiB");
         self.0.extend_from_slice(&length.to_ne_bytes());
@@ -37,7 +37,7 @@ impl Attributes {
         self.bytes(kind | NESTED, &inner.0)
     }
 
-    /// The items as attributes of kind 1, as nf_tables has its lists.
+    /// The items as attributes of kind 1, the form of nf_tables lists.
     pub(super) fn list(items: impl Iterator<Item = Attributes>) -> Self {
         items.fold(Self::new(), |list, item| list.nested(1, &item))
     }

@@ -1,4 +1,4 @@
-//! One transaction: everything in it takes effect at once, or nothing does.
+//! One transaction: all of it takes effect at once, or none.
 
 use super::attribute::Attributes;
 use super::expression::Expression;
@@ -25,7 +25,7 @@ const KERNEL_LACKS: &str = "the kernel may lack a part of nf_tables, among nft_n
 const TOO_MANY: &str = "the rules exceed what an ordinary user may send at once; raise the limit as root with \
                         `sysctl -w net.core.wmem_max=67108864`, or run this as root";
 
-/// Which packets a table sees.
+/// The address family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// IPv4.
@@ -34,16 +34,16 @@ pub enum Family {
     Ipv6 = 10,
 }
 
-/// Where on a packet's way a base chain runs.
+/// The hook of a base chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// Arriving, before routing.
+    /// Packets that arrive, before routing.
     Prerouting = 0,
-    /// Passing through this namespace.
+    /// Packets that this namespace forwards.
     Forward = 2,
-    /// Made here.
+    /// Packets that this namespace sends.
     Output = 3,
-    /// Leaving, after routing.
+    /// Packets that leave, after routing.
     Postrouting = 4,
 }
 
@@ -54,25 +54,25 @@ pub struct Chain<'a> {
     pub name: &'a str,
     /// "nat" or "filter".
     pub kind: &'a str,
-    /// Where it runs.
+    /// The hook.
     pub hook: Hook,
-    /// Order at the hook; lower runs first. Destination NAT is -100, filters 0, source NAT 100.
+    /// Priority at the hook; lower runs first. Destination NAT is -100, filters 0, source NAT 100.
     pub priority: i32,
 }
 
-/// A transaction that replaces one table. Build it, then [`commit`](Batch::commit).
+/// A transaction that replaces one table. Add to it, then [`commit`](Batch::commit).
 #[derive(Debug)]
 pub struct Batch {
     family: Family,
     table: String,
     messages: Vec<Message>,
-    /// What each message does, for errors. Same length and order as `messages`.
+    /// Description of each message, for errors. Same length and order as `messages`.
     labels: Vec<String>,
     sets: u32,
 }
 
 impl Batch {
-    /// Starts a transaction after which the table holds exactly what is added here.
+    /// Starts a transaction after which the table contains exactly what is added to the batch.
     pub fn replacing(family: Family, table: &str) -> Self {
         let mut batch = Self::deleting(family, table);
         batch.add_table();
@@ -89,7 +89,7 @@ impl Batch {
             sets: 0,
         };
         batch.boundary(BATCH_BEGIN, "begin a packet rule transaction");
-        // Deleting a table that does not exist fails the transaction, so it is made first.
+        // Deleting a table that does not exist fails the transaction, so it is created first.
         batch.add_table();
         let label = format!("delete table {table}");
         batch.push(DELETE_TABLE, 0, &Attributes::new(), label);
@@ -110,7 +110,7 @@ impl Batch {
         self.push(NEW_TABLE, CREATE, &Attributes::new().u32(2, 0), label);
     }
 
-    /// Adds a message. The first attribute of each kind of message is the name of the table.
+    /// Adds a message. In each kind of message, the first attribute is the name of the table.
     fn push(&mut self, kind: u8, flags: u16, attributes: &Attributes, label: String) {
         let attributes = Attributes::new()
             .text(1, &self.table)
@@ -123,7 +123,7 @@ impl Batch {
         self.labels.push(label);
     }
 
-    /// Adds a chain that packets enter by themselves.
+    /// Adds a base chain, which receives packets from its hook.
     pub fn base_chain(&mut self, chain: Chain<'_>) {
         const ACCEPT: u32 = 1;
         let hook = Attributes::new()
@@ -157,7 +157,7 @@ impl Batch {
         self.push(NEW_RULE, CREATE | APPEND, &attributes, label);
     }
 
-    /// Adds a set that packets fill (see [`Expression::count_in`]), with at most `size` elements.
+    /// Adds a set to which rules add elements (see [`Expression::count_in`]), with at most `size` elements.
     pub fn counting_set(&mut self, name: &str, key_length: u32, size: u32) {
         const EVALUATED: u32 = 0x20;
         self.set(name, EVALUATED, key_length, None, size as usize);
@@ -243,7 +243,7 @@ impl Batch {
     /// Sends the transaction to the current network namespace.
     ///
     /// # Errors
-    /// The rule that the kernel refused, with a hint where it lacks a part or the rules exceed a limit.
+    /// The rule that the kernel refused, with a hint when it lacks a feature or the rules exceed a limit.
     pub fn commit(self) -> Result<()> {
         self.commit_on(&mut Netlink::open(libc::NETLINK_NETFILTER as isize)?)
     }

@@ -1,7 +1,7 @@
-//! The expressions a rule is made of. A rule runs its expressions in order until one does not match.
+//! The expressions of a rule. A rule runs its expressions in order until one does not match.
 //!
-//! Attributes have numbers that mean something else in each expression; the constants of the `NFTA_*` enums in
-//! `nf_tables.h` count from 1, so most expressions are their values in order ([`Expression::of_numbers`]).
+//! Attribute numbers are local to each expression; the constants of the `NFTA_*` enums in `nf_tables.h` count from 1,
+//! so most expressions are their values in order ([`Expression::of_numbers`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +22,7 @@ const VERDICT_REGISTER: u32 = 0;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expression(pub(super) Attributes);
 
-/// How [`Expression::compare`] compares a register with bytes. Bytes compare as big-endian numbers.
+/// The comparison of a register with bytes in [`Expression::compare`]. Bytes compare as big-endian numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// Equal.
@@ -35,20 +35,20 @@ pub enum Comparison {
     AtLeast = 5,
 }
 
-/// Metadata of a packet. All but the protocol are 32-bit numbers in the machine's byte order.
+/// Packet metadata. All but the protocol are 32-bit numbers in the machine's byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meta {
-    /// The packet's mark; on locally made packets the socket's mark.
+    /// The packet's mark; for locally generated packets, the socket's mark.
     Mark = 3,
     /// Owner of the socket that sent the packet.
     SocketUser = 10,
     /// Group of the socket that sent the packet.
     SocketGroup = 11,
-    /// Protocol above IP, one byte.
+    /// Transport protocol, one byte.
     Protocol = 16,
 }
 
-/// A field of the packet: which header (1 network, 2 transport), offset and length in bytes.
+/// A field of the packet: header (1 network, 2 transport), offset and length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketField(u32, u32, u32);
 
@@ -67,14 +67,14 @@ impl PacketField {
     pub const DESTINATION_PORT: Self = Self(2, 2, 2);
 }
 
-/// What a rule decides at its end.
+/// The verdict at the end of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict<'a> {
-    /// Let the packet pass this hook's chain.
+    /// Accepts the packet at this hook's chain.
     Accept,
-    /// Back to the calling chain, or to the chain's policy.
+    /// Returns to the calling chain, or applies the chain's policy.
     Return,
-    /// Continue in another chain, and come back.
+    /// Continues in another chain, and returns.
     Jump(&'a str),
 }
 
@@ -102,8 +102,8 @@ impl Expression {
         Self::of_numbers("payload", &[register, header, offset, length])
     }
 
-    /// Loads the direction of the packet, one byte: 0 from the side that opened the connection, 1 to it. Ends the rule
-    /// for a packet that belongs to no connection.
+    /// Loads the direction of the packet, one byte: 0 from the side that opened the connection, 1 to it. Ends the
+    /// rule for a packet without a connection.
     pub fn connection_direction(register: u32) -> Self {
         const DIRECTION: u32 = 1;
         Self::of_numbers("ct", &[register, DIRECTION])
@@ -136,13 +136,13 @@ impl Expression {
         Self::of_numbers("numgen", &[register, modulus, RANDOM, OFFSET])
     }
 
-    /// Continues only if the register compares so with these bytes.
+    /// Continues only if the comparison of the register with these bytes holds.
     pub fn compare(register: u32, how: Comparison, with: &[u8]) -> Self {
         let data = Attributes::new().u32(1, register).u32(2, how as u32);
         Self::of("cmp", data.nested(3, &value(with)))
     }
 
-    /// Keeps only the bits of the mask in the register.
+    /// Applies a bit mask to the register.
     pub fn mask(register: u32, mask: &[u8]) -> Self {
         let data = Attributes::new()
             .u32(1, register)
@@ -153,18 +153,18 @@ impl Expression {
         Self::of("bitwise", data)
     }
 
-    /// Continues only if the set holds the register (and those that follow, for long keys).
-    pub fn lookup(set: &str, register: u32) -> Self {
+    /// Continues only if the set contains the register (and the following ones, for long keys).
+    pub fn set_lookup(set: &str, register: u32) -> Self {
         Self::of("lookup", Attributes::new().text(1, set).u32(2, register))
     }
 
-    /// Continues only if the map holds the key in the registers from `key` on; loads its value from `into` on.
-    pub fn look_up(map: &str, key: u32, into: u32) -> Self {
+    /// Continues only if the map contains the key in the registers from `key` on; loads its value from `into` on.
+    pub fn map_lookup(map: &str, key: u32, into: u32) -> Self {
         let data = Attributes::new().text(1, map).u32(2, key).u32(3, into);
         Self::of("lookup", data)
     }
 
-    /// Adds the register to a dynamic set and counts the packet at that element. Continues even when the set is full.
+    /// Adds the register to a dynamic set and counts the packet in that element. Continues even when the set is full.
     pub fn count_in(set: &str, register: u32) -> Self {
         const ADD: u32 = 0;
         let data = Attributes::new().text(1, set).u32(3, ADD).u32(4, register);
@@ -231,9 +231,9 @@ impl Expression {
     }
 }
 
-/// Matches that are a short run of expressions. All use the first register.
+/// Matches that consist of a few expressions. All use the first register.
 impl Expression {
-    /// The metadata has this value.
+    /// The metadata equals this value.
     pub fn meta_is(key: Meta, value: &[u8]) -> Vec<Self> {
         vec![
             Self::meta(key, REGISTER_0),
@@ -241,7 +241,7 @@ impl Expression {
         ]
     }
 
-    /// The protocol above IP is this one.
+    /// The transport protocol is this one.
     pub fn protocol_is(protocol: u8) -> Vec<Self> {
         Self::meta_is(Meta::Protocol, &[protocol])
     }

@@ -1,4 +1,4 @@
-//! Reading a set back.
+//! Reads a set back.
 
 use super::attribute::{Attributes, each, find};
 use super::{Family, message_kind, payload};
@@ -47,7 +47,7 @@ pub(super) fn elements(reply: &[u8]) -> Vec<CountedElement> {
 
 fn counted(element: &[u8]) -> Option<CountedElement> {
     let key = find(find(element, 1)?, 1)?.to_vec();
-    // One expression is reported alone, several as a list.
+    // A single expression is encoded directly, several as a list.
     let expression = find(element, 7).or_else(|| find(find(element, 11)?, 1))?;
     let packets = find(find(expression, 2)?, 2)?;
     Some(CountedElement {

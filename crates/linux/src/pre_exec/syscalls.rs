@@ -1,4 +1,4 @@
-//! The system calls that rustix has no safe form for.
+//! System calls without a safe form in rustix.
 //!
 //! Unsafe is allowed in this file alone. Everything here runs in a forked child that has a single thread, except
 //! [`before_exec`], which merely registers the closure. The functions that a child calls use no memory but their
@@ -47,7 +47,7 @@ pub(super) fn set_read_only(at: &CStr) -> io::Result<()> {
     set_attributes(at, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0)
 }
 
-/// Makes the mounts at and below a path read-only, and device files in them useless.
+/// Makes the mounts at and below a path read-only, and disables device files in them.
 pub(super) fn protect_tree(at: &CStr) -> io::Result<()> {
     let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV;
     set_attributes(at, libc::AT_RECURSIVE, set, 0)
@@ -89,7 +89,7 @@ pub(super) fn bound_capabilities(kept: CapabilitySet) -> io::Result<()> {
         }
         // SAFETY: takes plain numbers.
         match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
-            // The kernel knows no capability of this number, nor any higher one.
+            // The kernel has no capability of this number, nor any higher one.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
             other => other?,
         }
@@ -97,8 +97,8 @@ pub(super) fn bound_capabilities(kept: CapabilitySet) -> io::Result<()> {
     Ok(())
 }
 
-/// Forks. Returns in the child; the parent never returns, but becomes a tiny init: it forwards signals to the child,
-/// reaps every orphan it is given, and exits with the child's exit code (128 + signal if one killed it).
+/// Forks. Returns in the child; the parent never returns, but becomes a minimal init: it forwards signals to the
+/// child, reaps every orphan, and exits with the child's exit code (128 + signal if one killed it).
 pub(super) fn fork_and_watch() -> io::Result<()> {
     // SAFETY: a plain fork. The raw system call, because the C library's fork takes locks that a thread of the original
     // process may have held. The child never uses what the C library remembers about its thread id.

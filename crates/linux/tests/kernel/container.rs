@@ -22,7 +22,7 @@ fn path() -> Vec<(OsString, OsString)> {
     vec![("PATH".into(), "/usr/sbin:/usr/bin:/sbin:/bin".into())]
 }
 
-/// A pipe: what to read from, what to hand to a process.
+/// A pipe: the end to read from, and the end to pass to a process.
 fn pipe() -> (File, OwnedFd) {
     let (reader, writer) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("makes a pipe");
@@ -197,7 +197,7 @@ fn killing_a_container_leaves_no_descendant() {
             let container = block_on(Container::spawn(spec)).expect("starts");
             until("the descendants run", || (running() >= 3).then_some(()));
             end(&container);
-            // Letting go is enough, too.
+            // Dropping the handle is enough, too.
             drop(container);
             until("nobody is left", || (running() == 0).then_some(()));
         }

@@ -34,7 +34,7 @@ fn config(extra: &[(&str, &str)]) -> InterceptConfig {
         .expect("is enabled")
 }
 
-/// A listener of the pod's sidecar: where it accepted, and what the connection was meant for.
+/// A listener of the pod's sidecar; accepting returns the original destination of the connection.
 struct Sidecar(TcpListener);
 
 impl Sidecar {
@@ -89,12 +89,12 @@ fn a_pods_traffic_goes_to_its_sidecar_and_tells_where_it_was_going() {
                 .expect("enters")
                 .expect("applies");
         }
-        // Out: to the sidecar, even where nobody is.
+        // Outbound: to the sidecar, even where nobody listens.
         for to in ["10.1.0.3:80", "203.0.113.9:4321"] {
             let _stream = connect(&pod.netns, endpoint(to)).expect("connects");
             assert_eq!(egress.accept(), to.parse().expect("an address"));
         }
-        // Not: ignored ports, ignored addresses, the pod itself.
+        // Not redirected: ignored ports, ignored addresses, the pod itself.
         assert_eq!(
             ask(&pod.netns, endpoint("10.1.0.3:22"), "hi").expect("answers"),
             "peer hi"
@@ -111,7 +111,7 @@ fn a_pods_traffic_goes_to_its_sidecar_and_tells_where_it_was_going() {
             ask(&pod.netns, endpoint("10.1.0.2:8080"), "hi").expect("answers"),
             "app hi"
         );
-        // In: application ports to the sidecar, others straight.
+        // Inbound: application ports to the sidecar, others directly.
         let _stream = connect(&peer.netns, endpoint("10.1.0.2:8080")).expect("connects");
         assert_eq!(
             ingress.accept(),
@@ -121,7 +121,7 @@ fn a_pods_traffic_goes_to_its_sidecar_and_tells_where_it_was_going() {
             ask(&peer.netns, endpoint("10.1.0.2:8081"), "hi").expect("answers"),
             "other hi"
         );
-        // The sidecar's own connections: by mark, and by user where there are users.
+        // The sidecar's own connections are exempt: by mark, and by user where there are several.
         let mut marked = connect_marked(&pod, endpoint("10.1.0.3:80")).expect("connects");
         assert_eq!(
             crate::support::say(&mut marked, "hi").expect("answers"),
@@ -176,7 +176,7 @@ fn ipv6_is_redirected_when_asked_for() {
             .run(|| TcpListener::bind("[::]:15001"))
             .expect("enters")
             .expect("listens");
-        // A redirected connection stands at once; of the others nothing is heard.
+        // A redirected connection is established at once; the others get no answer.
         let connect = |to: &str| {
             let to: SocketAddr = to.parse().expect("an address");
             pod.netns

@@ -1,4 +1,4 @@
-//! Claims about the kernel, tried in real namespaces: as root (if the tests run as root) and as an ordinary user.
+//! Tests of the kernel interface, in real namespaces: as root (if the tests run as root) and as an ordinary user.
 
 mod container;
 mod fabric;

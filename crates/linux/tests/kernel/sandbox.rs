@@ -15,8 +15,8 @@ use tombolo_linux::sandbox::{self, Inside, Mode};
 
 use crate::support::{block_on, in_each_mode, launch, test_name, until};
 
-/// `runtime` inside, `launcher` outside: both halves of a test.
-fn halves<R: FnOnce(Inside), L: FnOnce(Mode, &str)>(runtime: R, launcher: L) {
+/// Runs `runtime` inside the sandbox and `launcher` outside of it.
+fn run_both_halves<R: FnOnce(Inside), L: FnOnce(Mode, &str)>(runtime: R, launcher: L) {
     match sandbox::enter() {
         Some(inside) => runtime(inside.expect("enters")),
         None => in_each_mode(&test_name::<R>(), |mode| launcher(mode, &test_name::<R>())),
@@ -25,7 +25,7 @@ fn halves<R: FnOnce(Inside), L: FnOnce(Mode, &str)>(runtime: R, launcher: L) {
 
 #[test]
 fn the_runtime_is_asked_to_stop_and_its_exit_code_is_passed_on() {
-    halves(
+    run_both_halves(
         |inside| {
             inside.host.print("ready");
             block_on(inside.host.stop_requested());
@@ -45,7 +45,7 @@ fn the_runtime_is_asked_to_stop_and_its_exit_code_is_passed_on() {
 
 #[test]
 fn the_runtime_listens_on_the_host() {
-    halves(
+    run_both_halves(
         |inside| {
             let host = &inside.host;
             let listener = block_on(host.listen_tcp("127.0.0.1:0".parse().expect("an address")))
@@ -62,7 +62,7 @@ fn the_runtime_listens_on_the_host() {
                 .expect_err("is taken");
             assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
             block_on(host.listen_unix("relative".as_ref())).expect_err("is relative");
-            // The host cannot be reached without that.
+            // The host is only reachable through the link.
             TcpStream::connect(listener.local_addr().expect("has one"))
                 .expect_err("is in another network");
             host.print(&listener.local_addr().expect("has one").to_string());
@@ -108,7 +108,7 @@ fn the_runtime_listens_on_the_host() {
 #[test]
 fn a_listener_of_the_launcher_is_handed_over_and_lines_that_nobody_reads_hold_up_nothing() {
     const ADDRESS: &str = "TOMBOLO_TEST_LISTENER";
-    halves(
+    run_both_halves(
         |inside| {
             for _ in 0..10_000 {
                 inside.host.print("a line");
@@ -140,7 +140,7 @@ fn a_listener_of_the_launcher_is_handed_over_and_lines_that_nobody_reads_hold_up
             };
             let sandbox = sandbox::Sandbox::launch(program, mode, vec![listener], print);
             let sandbox = sandbox.expect("launches");
-            // It was open all the time: this connection may be older than the runtime.
+            // The listener was open all the time: this connection may be older than the runtime.
             let mut answer = String::new();
             TcpStream::connect(address)
                 .expect("connects")
@@ -156,7 +156,7 @@ fn a_listener_of_the_launcher_is_handed_over_and_lines_that_nobody_reads_hold_up
 #[test]
 fn a_signal_to_the_launcher_is_a_request_to_stop_and_a_second_one_kills() {
     const ROLE: &str = "TOMBOLO_TEST_SUPERVISOR";
-    halves(
+    run_both_halves(
         |inside| {
             inside.host.print("ready");
             block_on(inside.host.stop_requested());
@@ -185,7 +185,7 @@ fn a_signal_to_the_launcher_is_a_request_to_stop_and_a_second_one_kills() {
                 lines
                     .find(|line| line.contains("ready"))
                     .expect("gets ready");
-                // Nothing tells when the handlers stand; a signal before that would end the launcher.
+                // There is no event for the installation of the handlers; an earlier signal would end the launcher.
                 until("the launcher handles signals", || {
                     handles_signals(launcher.id()).then_some(())
                 });
@@ -236,7 +236,7 @@ fn processes() -> Vec<String> {
 #[test]
 fn killing_the_launcher_leaves_no_process_and_no_network() {
     const ROLE: &str = "TOMBOLO_TEST_LAUNCHER";
-    halves(
+    run_both_halves(
         |inside| {
             let fabric = Fabric::new().expect("makes a fabric");
             let pod = fabric
@@ -307,9 +307,9 @@ fn killing_the_launcher_leaves_no_process_and_no_network() {
 
 #[test]
 fn no_network_program_is_needed() {
-    halves(
+    run_both_halves(
         |inside| {
-            // PATH leads nowhere, so that no program could be found.
+            // PATH leads nowhere, so that no program can be found.
             assert_eq!(env::var("PATH").as_deref(), Ok("/no/where"));
             let fabric = Fabric::new().expect("makes a fabric");
             fabric

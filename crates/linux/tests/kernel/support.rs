@@ -17,7 +17,7 @@ use tombolo_linux::sandbox::{self, Inside, Mode, Program, Sandbox};
 /// An ordinary user on every Linux machine: "nobody".
 const NOBODY: u32 = 65534;
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Set in the process that plays the ordinary user.
+/// The variable that is set in the process of the ordinary user.
 const ROLE: &str = "TOMBOLO_TEST_ORDINARY_USER";
 const DONE: &str = "the body of the test ran to its end";
 
@@ -55,7 +55,7 @@ pub(crate) fn launch(name: &str, mode: Mode, print: impl FnMut(&str) + Send + 's
     Sandbox::launch(program, mode, Vec::new(), print).expect("launches")
 }
 
-/// Runs `launcher` in this process for the mode it allows, and, if that is root's, once more as an ordinary user.
+/// Runs `launcher` in this process for its mode, and, if that is root's, once more as an ordinary user.
 pub(crate) fn in_each_mode(name: &str, launcher: impl FnOnce(Mode)) {
     let mode = match sandbox::probe() {
         Ok(mode) => mode,
@@ -134,7 +134,7 @@ pub(crate) fn endpoint(text: &str) -> SocketAddrV4 {
     text.parse().expect("an address and port")
 }
 
-/// Answers each line with "NAME LINE", on every connection, for ever.
+/// Answers each line with "NAME LINE", on every connection, forever.
 pub(crate) fn serve(netns: &Netns, address: SocketAddrV4, name: &'static str) {
     let listener = netns
         .run(|| TcpListener::bind(address))
@@ -174,7 +174,7 @@ pub(crate) fn say(stream: &mut TcpStream, line: &str) -> io::Result<String> {
     }
 }
 
-/// One connection, one line, one answer.
+/// Sends one line on a new connection; the answer.
 pub(crate) fn ask(netns: &Netns, to: SocketAddrV4, line: &str) -> io::Result<String> {
     say(&mut connect(netns, to)?, line)
 }

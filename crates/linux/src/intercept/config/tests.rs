@@ -1,6 +1,6 @@
 use super::*;
 
-/// What the injector gives the init container (facts/controller.md §5), with changes.
+/// Reads the environment that the injector gives to the init container (facts/controller.md §5), with changes.
 fn read(changes: &[(&str, Option<&str>)]) -> Result<Option<InterceptConfig>, ConfigError> {
     let injected = [
         ("APPMESH_START_ENABLED", "1"),
