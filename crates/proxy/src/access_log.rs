@@ -1,4 +1,5 @@
-//! Access-log files. A worker appends to a buffer; a thread per file writes, so that a slow disk delays no request.
+//! Access-log files. A worker appends to a buffer, and one thread per file writes, so that a slow disk delays no
+//! request.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,9 +15,9 @@ use tombolo_telemetry::Outage;
 use crate::config::access_log::AccessLog;
 use crate::config::format::LogFields;
 
-/// A worker hands its buffer over at this size even before the next tick.
+/// Buffer size at which a worker passes its buffer to the writer before the next tick, in bytes.
 const BUFFER: usize = 64 * 1024;
-/// Buffers waiting for a file's writer; beyond that, lines are dropped rather than requests delayed.
+/// Maximum buffers that wait for a file's writer; further lines are dropped, so that no request is delayed.
 const QUEUE: usize = 64;
 
 /// The writers of one process, by path.
@@ -38,7 +39,7 @@ impl Files {
             .open(&**path)
         {
             Ok(file) => Box::new(file),
-            // Standard streams may be pipes or sockets that cannot be opened by name.
+            // Standard streams can be pipes or sockets, which cannot be opened by name.
             Err(_) if path.starts_with("/dev/stderr") => Box::new(std::io::stderr()),
             Err(_) if path.starts_with("/dev/std") => Box::new(std::io::stdout()),
             Err(error) => {
@@ -115,26 +116,26 @@ impl Logs {
         if let Some(buffer) = buffers.get_mut(&log.path) {
             log.write(fields, &mut buffer.lines);
             if buffer.lines.len() >= BUFFER {
-                buffer.hand_over();
+                buffer.send_to_writer();
             }
         }
     }
 
-    /// Hands over what has gathered; called on every tick and at the end.
+    /// Passes the buffered lines to the writers; called on every tick and at the end.
     pub(crate) fn flush(&self) {
         for buffer in self.buffers.borrow_mut().values_mut() {
-            buffer.hand_over();
+            buffer.send_to_writer();
         }
     }
 }
 
 impl Buffer {
-    fn hand_over(&mut self) {
+    fn send_to_writer(&mut self) {
         if self.lines.is_empty() {
             return;
         }
         let lines = std::mem::take(&mut self.lines);
-        // Without a writer the lines are lost, which was logged when it could not start.
+        // Without a writer the lines are lost; the failed start of the writer was logged.
         let Some(writer) = &self.writer else { return };
         let path = &self.path;
         match writer.try_send(lines) {

@@ -1,9 +1,10 @@
-//! The admin endpoints, for people, probes and scripts that know Envoy's.
+//! The admin endpoints, compatible with Envoy's.
 
+mod clusters;
 mod config_dump;
+mod listeners;
 mod memory;
 mod stats;
-mod status;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -28,11 +29,11 @@ use crate::options::Options;
 use crate::proxy::advance;
 use crate::worker::Phase;
 
-/// How long the head of a request may take.
+/// Deadline for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one connection may last, which also bounds clients that do not read their response.
+/// Maximum duration of a connection, which also bounds clients that do not read their response.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
-/// Connections to one socket at a time.
+/// Maximum concurrent connections of one socket.
 const MAX_CONNECTIONS: usize = 64;
 /// The pause after an accept that failed.
 const RETRY: Duration = Duration::from_millis(100);
@@ -46,15 +47,15 @@ pub(crate) struct State {
     pub(crate) started: Instant,
 }
 
-/// Which endpoints a socket serves.
+/// The paths that a socket serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Full,
+pub(crate) enum ServedPaths {
+    All,
     /// [`METRICS_PATHS`], which change nothing.
     Metrics,
 }
 
-/// What other hosts may read: state and statistics, but not the configuration.
+/// Paths of [`ServedPaths::Metrics`]: state and statistics, but not the configuration.
 pub(crate) const METRICS_PATHS: [&str; 8] = [
     "/ready",
     "/stats",
@@ -67,20 +68,21 @@ pub(crate) const METRICS_PATHS: [&str; 8] = [
 ];
 
 /// Serves until dropped. Never completes, with or without a socket.
-pub(crate) async fn serve(bound: Vec<(Access, std::net::TcpListener)>, state: State) {
+pub(crate) async fn serve(bound: Vec<(ServedPaths, std::net::TcpListener)>, state: State) {
     let state = Rc::new(state);
     let mut accepting = tokio::task::JoinSet::new();
-    for (access, socket) in bound {
-        accepting.spawn_local(accept(access, socket, state.clone()));
+    for (paths, socket) in bound {
+        accepting.spawn_local(accept(paths, socket, state.clone()));
     }
     while let Some(ended) = accepting.join_next().await {
-        // Ends the thread, which ends the proxy: without its readiness endpoint it would be killed anyway.
+        // A panic here ends the thread, which ends the proxy: without its readiness endpoint it would be killed
+        // anyway.
         ended.expect("accepting admin connections does not panic");
     }
     std::future::pending().await
 }
 
-async fn accept(access: Access, bound: std::net::TcpListener, state: Rc<State>) {
+async fn accept(paths: ServedPaths, bound: std::net::TcpListener, state: Rc<State>) {
     let socket = match bound
         .set_nonblocking(true)
         .and_then(|()| TcpListener::from_std(bound))
@@ -115,7 +117,7 @@ async fn accept(access: Access, bound: std::net::TcpListener, state: Rc<State>) 
         tokio::task::spawn_local(async move {
             let _permit = permit;
             let service = service_fn(|request: Request<Incoming>| {
-                let response = state.answer(access, &request);
+                let response = state.answer(paths, &request);
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -132,13 +134,13 @@ async fn accept(access: Access, bound: std::net::TcpListener, state: Rc<State>) 
 }
 
 impl State {
-    fn answer(&self, access: Access, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    fn answer(&self, paths: ServedPaths, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         let generation = self.generations.borrow().clone();
         let query = request.uri().query().unwrap_or_default();
         let parameter = |name| query.split('&').find_map(|pair| pair.strip_prefix(name));
         let format = parameter("format=").unwrap_or_default();
         let path = request.uri().path();
-        if access == Access::Metrics {
+        if paths == ServedPaths::Metrics {
             let is_read = [Method::GET, Method::HEAD].contains(request.method());
             if !is_read || !METRICS_PATHS.contains(&path) {
                 let reads = METRICS_PATHS.join(", ");
@@ -171,11 +173,11 @@ impl State {
             ("/stats/prometheus", _) | ("/stats", "prometheus") => ok(stats::prometheus(&stats())),
             ("/stats", "json") => as_json(&stats::json(&stats(), filter)),
             ("/stats", _) => ok(stats::text(&stats(), filter)),
-            ("/clusters", _) => ok(status::clusters(&generation, &self.registry)),
+            ("/clusters", _) => ok(clusters::text(&generation, &self.registry)),
             ("/listeners", "json") => as_json(&config_dump::listeners(&generation)),
-            ("/listeners", _) => ok(status::listeners(&generation)),
+            ("/listeners", _) => ok(listeners::text(&generation)),
             ("/config_dump", _) => as_json(&config_dump::config(&generation, &self.options)),
-            // Without TLS there are no certificates, and there is no runtime layer to override anything with.
+            // Without TLS there are no certificates, and there is no runtime layer to override values with.
             ("/certs", _) => as_json(&json!({ "certificates": [] })),
             ("/runtime", _) => as_json(&json!({ "layers": ["admin"], "entries": {} })),
             ("/memory", _) => as_json(&memory::usage()),
@@ -225,7 +227,7 @@ impl State {
     }
 }
 
-/// The state of a proxy that has a configuration and does not drain.
+/// Envoy's name of the state of a proxy that has a configuration and does not drain.
 const LIVE: &str = "LIVE";
 
 const HELP: &str = "\

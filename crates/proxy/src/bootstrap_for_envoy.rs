@@ -1,4 +1,4 @@
-//! A bootstrap for a real Envoy, with which it takes this proxy's place: same node, same control plane, same mark.
+//! Generates a bootstrap for a real Envoy that replaces this proxy: same node, same control plane, same socket mark.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -17,8 +17,8 @@ const SO_MARK: u32 = 36;
 /// The bootstrap configuration as JSON, for `envoy --config-path`.
 ///
 /// The control plane speaks delta ADS over HTTP/2 in plaintext at `options.xds_address`; without one, Envoy starts
-/// with the admin endpoint only. A socket mark becomes a `SO_MARK` option on every upstream socket, the control
-/// plane's included, so that redirect rules leave Envoy's own traffic alone.
+/// with the admin endpoint only. A socket mark becomes a `SO_MARK` option on every upstream socket, including the
+/// control plane's, so that redirect rules exempt Envoy's own traffic.
 #[must_use]
 pub fn generate(options: &Options) -> Value {
     let admin = options
@@ -78,7 +78,7 @@ pub fn generate(options: &Options) -> Value {
     config
 }
 
-/// A listener that lets other hosts read the admin endpoints' metrics.
+/// A listener through which other hosts read the admin endpoints' metrics.
 fn metrics_listener(metrics: SocketAddr) -> Value {
     let routes: Vec<Value> = METRICS_PATHS
         .iter()
@@ -119,7 +119,7 @@ fn metrics_listener(metrics: SocketAddr) -> Value {
 fn control_plane(endpoint: &str) -> Option<Value> {
     let mut cluster = if let Some(path) = endpoint.strip_prefix("unix://") {
         let mut cluster = cluster(CONTROL_PLANE, "STATIC", json!({ "pipe": { "path": path } }));
-        // Source addresses and marks are for sockets of the Internet.
+        // Source addresses and marks do not apply to Unix sockets.
         cluster["upstream_bind_config"] = json!({});
         cluster
     } else {
@@ -133,7 +133,7 @@ fn control_plane(endpoint: &str) -> Option<Value> {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {
                 "http2_protocol_options": {
-                    // A control plane that is gone without closing the connection is noticed within a minute.
+                    // Detects within a minute that the control plane has vanished without closing the connection.
                     "connection_keepalive": { "interval": "30s", "timeout": "20s" },
                 },
             },

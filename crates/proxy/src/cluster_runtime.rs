@@ -1,4 +1,4 @@
-//! What all workers share about a cluster: its hosts with their health, and its circuit breakers.
+//! The state of a cluster that all workers share: its hosts with their health, and its circuit breakers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::config::endpoint::Health;
 #[derive(Debug, Clone, Copy)]
 #[repr(u8)]
 pub(crate) enum HealthFlag {
-    /// Unhealthy by the control plane.
+    /// Marked unhealthy by the control plane (EDS).
     FailedEds = 1,
     FailedActiveCheck = 2,
     FailedOutlierCheck = 4,
     DegradedEds = 8,
-    /// Known, but no active check has passed or failed yet.
+    /// No active check has completed yet.
     PendingActiveCheck = 16,
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct Host {
     health_flags: AtomicU8,
     consecutive_5xx: AtomicU32,
     consecutive_gateway: AtomicU32,
-    /// Guards the history of ejections; taken when a host is ejected or swept, not per request.
+    /// Guards the history of ejections. Taken when a host is ejected and by the periodic check, not per request.
     ejection: Mutex<Ejection>,
 }
 
-/// Hosts are compared by identity: one that comes back after it was forgotten is another host.
+/// Hosts are compared by identity: a host that returns after it was forgotten is a different one.
 impl PartialEq for Host {
     fn eq(&self, other: &Self) -> bool {
         std::ptr::eq(self, other)
@@ -73,7 +73,7 @@ impl Host {
         self.health_flags.load(Ordering::Relaxed) & flag as u8 != 0
     }
 
-    /// Returns whether this changed anything.
+    /// Returns whether the flag changed.
     pub(crate) fn set(&self, flag: HealthFlag, present: bool) -> bool {
         let bit = flag as u8;
         let before = if present {
@@ -97,20 +97,20 @@ impl Host {
         self.set(HealthFlag::FailedOutlierCheck, false)
     }
 
-    /// Forgets ejections, since nothing detects outliers any more. Returns whether the host was ejected.
+    /// Clears the ejections after outlier detection was removed. Returns whether the host was ejected.
     pub(crate) fn forget_ejections(&self) -> bool {
         let mut ejection = self.ejection.lock();
         ejection.times = 0;
         self.uneject(&mut ejection)
     }
 
-    /// Ejections so far that still count towards the length of the next one.
+    /// The current ejection multiplier.
     pub(crate) fn times_ejected(&self) -> u32 {
         self.ejection.lock().times
     }
 }
 
-/// A host as a member of its cluster.
+/// A host in a cluster, with weight, priority and locality.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) host: Arc<Host>,
@@ -137,18 +137,18 @@ pub(crate) struct ClusterRuntime {
     pub(crate) state: Arc<State>,
 }
 
-/// The part that survives configuration changes.
+/// The state that survives configuration changes.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(crate) breakers: Breakers,
-    /// Grows whenever a host's health changes, so that workers rebuild their schedules.
+    pub(crate) breakers: CircuitBreakers,
+    /// Incremented when a host's health changes, so that workers rebuild their load-balancer schedules.
     epoch: AtomicU64,
-    /// Survives changed limits, too.
+    /// Survives changes of the circuit breakers, too.
     pub(crate) stats: Arc<HealthStats>,
 }
 
-/// Counters of a cluster's outlier detection and active health checks. What is ejected or healthy *now* is not among
-/// them; it is counted over the hosts.
+/// Counters of a cluster's outlier detection and active health checks. Gauges of the current state are computed from
+/// the hosts instead.
 #[derive(Debug, Default)]
 pub(crate) struct HealthStats {
     pub(crate) ejections_enforced: AtomicU64,
@@ -161,14 +161,14 @@ pub(crate) struct HealthStats {
 }
 
 impl State {
-    /// A state that counts in `stats`.
+    /// Fresh state that counts in `stats`.
     pub(crate) fn new(limits: Limits, stats: Arc<HealthStats>) -> Self {
         Self {
-            breakers: Breakers {
-                connections: Ceiling::new(limits.connections),
-                pending: Ceiling::new(limits.pending),
-                requests: Ceiling::new(limits.requests),
-                retries: Ceiling::new(limits.retries),
+            breakers: CircuitBreakers {
+                connections: CircuitBreaker::new(limits.connections),
+                pending: CircuitBreaker::new(limits.pending),
+                requests: CircuitBreaker::new(limits.requests),
+                retries: CircuitBreaker::new(limits.retries),
             },
             epoch: AtomicU64::new(0),
             stats,
@@ -205,8 +205,8 @@ impl ClusterRuntime {
         hosts.filter(|host| is_counted(host)).count() as u64
     }
 
-    /// Notes the outcome of a request for outlier detection. `status` of failures without a response is the one
-    /// that the client would see: 503 for a connection that failed, 504 for a timeout.
+    /// Records the result of a request for outlier detection. A failure without a response counts as the status that
+    /// the client sees: 503 for a connection failure, 504 for a timeout.
     pub(crate) fn observe(&self, host: &Host, status: u16) {
         let Some(outlier) = &self.config.outlier else {
             return;
@@ -239,7 +239,7 @@ impl ClusterRuntime {
         }
     }
 
-    /// Ejects a host with a probability of `enforcing` percent, if as many hosts may be ejected.
+    /// Ejects a host with a probability of `enforcing` percent, if `max_ejection_percent` permits.
     fn eject(&self, host: &Host, outlier: &Outlier, enforcing: u32) {
         let mut ejection = host.ejection.lock();
         if fastrand::u32(..100) >= enforcing || host.has(HealthFlag::FailedOutlierCheck) {
@@ -282,60 +282,62 @@ impl ClusterRuntime {
     }
 }
 
-/// Limits of what one cluster may have at once, over all workers.
+/// The circuit breakers of one cluster, over all workers, as in Envoy.
 #[derive(Debug)]
-pub(crate) struct Breakers {
-    pub(crate) connections: Ceiling,
-    pub(crate) pending: Ceiling,
-    pub(crate) requests: Ceiling,
-    pub(crate) retries: Ceiling,
+pub(crate) struct CircuitBreakers {
+    pub(crate) connections: CircuitBreaker,
+    pub(crate) pending: CircuitBreaker,
+    pub(crate) requests: CircuitBreaker,
+    pub(crate) retries: CircuitBreaker,
 }
 
+/// The limit of one resource of a cluster (connections, pending requests, requests or retries), and the number in use.
 #[derive(Debug)]
-pub(crate) struct Ceiling {
+pub(crate) struct CircuitBreaker {
     pub(crate) limit: u32,
-    held: AtomicU32,
+    in_use: AtomicU32,
 }
 
-impl Ceiling {
+impl CircuitBreaker {
     fn new(limit: u32) -> Self {
         Self {
             limit,
-            held: AtomicU32::new(0),
+            in_use: AtomicU32::new(0),
         }
     }
 
-    /// Takes one place. Without a limit nothing is counted, so that workers share no cache line for it.
-    pub(crate) fn try_take(&self) -> bool {
+    /// Acquires a unit. Without a limit nothing is counted, so that workers share no cache line for it.
+    pub(crate) fn try_acquire(&self) -> bool {
         if self.limit == u32::MAX {
             return true;
         }
-        self.held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
-                (held < self.limit).then_some(held + 1)
+        self.in_use
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |in_use| {
+                (in_use < self.limit).then_some(in_use + 1)
             })
             .is_ok()
     }
 
-    /// Takes one place even above the limit.
-    pub(crate) fn take(&self) {
+    /// Acquires a unit even above the limit.
+    pub(crate) fn force_acquire(&self) {
         if self.limit != u32::MAX {
-            self.held.fetch_add(1, Ordering::Relaxed);
+            self.in_use.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn release(&self) {
         if self.limit != u32::MAX {
-            self.held.fetch_sub(1, Ordering::Relaxed);
+            self.in_use.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
+    /// Whether the limit is reached, as in Envoy's `*_open` gauges.
     pub(crate) fn is_open(&self) -> bool {
-        self.limit != u32::MAX && self.held.load(Ordering::Relaxed) >= self.limit
+        self.limit != u32::MAX && self.in_use.load(Ordering::Relaxed) >= self.limit
     }
 }
 
-/// How long the ejections and check results of a removed host are kept.
+/// Time for which the ejections and check results of a removed host are kept.
 pub(crate) const HOST_HISTORY_TTL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]

@@ -9,7 +9,10 @@
 
 pub(crate) mod access_log;
 pub(crate) mod action;
+mod address;
+mod any;
 pub(crate) mod cluster;
+mod data_source;
 pub(crate) mod endpoint;
 pub(crate) mod error;
 pub(crate) mod field;
@@ -19,11 +22,14 @@ pub(crate) mod http_connection_manager;
 pub(crate) mod listener;
 pub(crate) mod matcher;
 pub(crate) mod mutation;
+pub(crate) mod regex;
+mod request_field;
 pub(crate) mod retry;
 pub(crate) mod route;
 mod start_time;
+pub(crate) mod string_matcher;
 pub(crate) mod tcp_proxy;
-pub(crate) mod value;
+mod weighted;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +83,7 @@ pub(crate) struct RejectedResource {
 }
 
 impl Config {
-    /// Compiles a snapshot on top of `self`, the configuration in force.
+    /// Compiles a snapshot on top of `self`, the current configuration.
     pub(crate) fn adopt(&self, snapshot: &Snapshot) -> (Self, Vec<RejectedResource>) {
         let mut rejected = Vec::new();
         let mut next = Self {
@@ -160,10 +166,10 @@ impl Config {
 }
 
 fn decode<M: prost::Message + Default>(resource: &Resource) -> ConfigResult<M> {
-    value::decode(resource.body())
+    any::decode(resource.body())
 }
 
-/// A resource whose body carries another name than its envelope would be looked up under the wrong one.
+/// A resource with different names in its body and its envelope would be looked up under the wrong one.
 fn named(resource: &Resource, name: &str) -> ConfigResult<()> {
     if resource.name().as_ref() == name {
         Ok(())

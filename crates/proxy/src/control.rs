@@ -1,4 +1,4 @@
-//! The control thread: takes configuration, resolves names, checks health, and gives each worker what changed.
+//! The control thread: receives configuration, resolves names, checks health, and publishes changes to the workers.
 
 mod dns_resolver;
 mod health_checker;
@@ -27,10 +27,10 @@ use health_checker::HealthChecker;
 use last_good_config::{Identity, LastGood};
 use membership::HostHistory;
 
-/// How long a new configuration waits until its DNS names are resolved.
+/// Maximum time that a new configuration waits for its DNS names.
 const WARM_TIMEOUT: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
-/// The pause before a client of the control plane that ended by itself is started again.
+/// Pause before a control-plane client that ended unexpectedly is restarted.
 const RESUBSCRIBE: Duration = Duration::from_secs(1);
 
 /// The control thread's state. One per process.
@@ -38,7 +38,7 @@ pub(crate) struct Control {
     options: Arc<Options>,
     registry: Arc<Registry>,
     config: Arc<Config>,
-    /// The resources in force, for the disk.
+    /// The current resources, for the file.
     effective: Snapshot,
     sockets: SocketTable,
     listeners: Vec<Arc<BoundListener>>,
@@ -48,7 +48,7 @@ pub(crate) struct Control {
     health_checker: HealthChecker,
     sweeps: HashMap<Arc<str>, Instant>,
     last_good: Option<LastGood>,
-    /// The rejected resources of the last update with the reasons, so that each is logged once.
+    /// The rejected resources of the last update with the reasons, so that each one is logged once.
     rejected: HashMap<(Kind, Arc<str>), String>,
     number: u64,
     publisher: watch::Sender<Arc<Generation>>,
@@ -112,7 +112,7 @@ impl Control {
                     }
                 },
                 Some(resolved) = self.resolved.recv() => {
-                    self.note(resolved);
+                    self.record(resolved);
                     self.publish();
                 }
                 _ = tick.tick() => self.maintain().await,
@@ -120,7 +120,7 @@ impl Control {
         }
     }
 
-    /// The last good configuration, with the static resources over it.
+    /// The last good configuration, overridden by the static resources.
     fn initial(&self) -> Snapshot {
         let mut builder = match self.last_good.as_ref().and_then(LastGood::load) {
             Some(snapshot) => {
@@ -139,7 +139,7 @@ impl Control {
         builder.build()
     }
 
-    /// A client of the control plane, if there is one.
+    /// Starts a control-plane client, if one is configured.
     fn subscribe(&self) -> Option<Client> {
         let address = self.options.xds_address.as_ref()?;
         let endpoint = if address.contains("://") {
@@ -204,7 +204,7 @@ impl Control {
         self.rejected = reasons;
     }
 
-    /// Opens the sockets of new listeners. One that cannot be opened rejects its listener.
+    /// Opens the sockets of new listeners. A socket that cannot be opened rejects its listener.
     fn bind(&mut self, next: &mut Config, rejected: &mut Vec<RejectedResource>) {
         let workers = self.options.worker_count();
         let mut failed = Vec::new();
@@ -259,7 +259,7 @@ impl Control {
         self.listeners = listeners;
     }
 
-    /// Retires filter chains that no listener has any more: their connections close after the request under way.
+    /// Retires filter chains that no listener has any more: their connections close after the current request.
     fn retire_chains(&self, next: &Config) {
         let kept: HashSet<_> = chains(next).map(Arc::as_ptr).collect();
         for chain in chains(&self.config) {
@@ -269,8 +269,8 @@ impl Control {
         }
     }
 
-    /// Waits up to [`WARM_TIMEOUT`] until new DNS names have been resolved once, so that no route switches to a cluster
-    /// without hosts.
+    /// Waits up to [`WARM_TIMEOUT`] until new DNS names have been resolved once, so that no route switches to a
+    /// cluster without hosts.
     async fn warm(&mut self) {
         let clusters = self.config.clusters.values();
         self.resolver
@@ -278,21 +278,21 @@ impl Control {
         let deadline = tokio::time::Instant::now() + WARM_TIMEOUT;
         while self.resolver.is_waiting() {
             match tokio::time::timeout_at(deadline, self.resolved.recv()).await {
-                Ok(Some(resolved)) => self.resolver.note(resolved),
+                Ok(Some(resolved)) => self.resolver.record(resolved),
                 Ok(None) | Err(_) => break,
             }
         }
     }
 
-    fn note(&mut self, resolved: Resolved) {
-        self.resolver.note(resolved);
-        // Answers that arrive together make one generation.
+    fn record(&mut self, resolved: Resolved) {
+        self.resolver.record(resolved);
+        // Answers that arrive together become one generation.
         while let Ok(more) = self.resolved.try_recv() {
-            self.resolver.note(more);
+            self.resolver.record(more);
         }
     }
 
-    /// Builds a generation from the configuration and what is known about hosts; wakes the workers if it differs.
+    /// Builds a generation from the configuration and the known hosts; wakes the workers if it differs.
     fn publish(&mut self) {
         let current = self.publisher.borrow().clone();
         let mut clusters = BTreeMap::new();
@@ -361,7 +361,7 @@ impl Control {
     }
 }
 
-/// The next update, or never when there is no control plane. `None` when its client has ended.
+/// The next update; pending forever without a control plane. `None` when its client has ended.
 async fn next(client: &mut Option<Client>) -> Option<Update> {
     match client {
         Some(client) => client.next().await,
@@ -374,7 +374,7 @@ fn chains(config: &Config) -> impl Iterator<Item = &Arc<Chain>> {
     listeners.flat_map(|entry| entry.value.all_chains())
 }
 
-/// The snapshot with each rejected resource replaced by the version that stays in force.
+/// The snapshot with each rejected resource replaced by its previous version, which stays in force.
 fn effective(snapshot: &Snapshot, before: &Snapshot, rejected: &[RejectedResource]) -> Snapshot {
     if rejected.is_empty() {
         return snapshot.clone();

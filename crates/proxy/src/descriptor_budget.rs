@@ -1,16 +1,16 @@
 //! The process's budget of file descriptors, shared between clients and upstreams.
 //!
 //! Without a budget, clients that only connect would leave no descriptor for upstream connections, the control plane
-//! and the admin port, and every accept would fail. Clients are refused first: the last eighth is reserved for upstream
-//! connections, which finish requests under way, and [`RESERVED`] descriptors for everything else.
+//! and the admin port, and every accept would fail. Clients are refused first: the last eighth is reserved for
+//! upstream connections, which complete requests in flight, and [`RESERVED`] descriptors for everything else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Descriptors for files, epoll instances, listeners, the control plane, name lookups and the admin port.
 const RESERVED: usize = 128;
-/// One HTTP/2 connection may have streams for an eighth of the descriptors, since each may need an upstream connection
-/// of its own, and never fewer than this.
+/// Minimum streams of one HTTP/2 connection. It may otherwise have streams for an eighth of the descriptors, since
+/// each may need an upstream connection of its own.
 const MIN_STREAMS: usize = 100;
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Descriptors {
     streams_per_connection: u32,
 }
 
-/// One descriptor of the budget, given back when dropped.
+/// One descriptor of the budget, returned on drop.
 #[derive(Debug)]
 pub(crate) struct Descriptor(Arc<Descriptors>);
 
@@ -38,17 +38,17 @@ impl Descriptors {
         })
     }
 
-    /// For a client's connection; `None` when it has to be refused.
+    /// A descriptor for a client connection; `None` when it must be refused.
     pub(crate) fn downstream(self: &Arc<Self>) -> Option<Descriptor> {
         self.take(self.downstream_limit)
     }
 
-    /// For a connection to an upstream.
+    /// A descriptor for an upstream connection; `None` when it must be refused.
     pub(crate) fn upstream(self: &Arc<Self>) -> Option<Descriptor> {
         self.take(self.limit)
     }
 
-    /// How many streams one client's HTTP/2 connection may have open, whatever the configuration permits.
+    /// Maximum open streams of one client's HTTP/2 connection, whatever the configuration permits.
     pub(crate) fn streams_per_connection(&self) -> u32 {
         self.streams_per_connection
     }
@@ -77,8 +77,8 @@ pub(crate) fn max_open_files() -> usize {
     })
 }
 
-/// Raises the soft limit of open files to the hard one, as servers do: the soft one is kept low for programs that
-/// use `select`. A failure leaves the limit as it is.
+/// Raises the soft limit of open files to the hard limit, as servers do: the soft one is kept low for programs that
+/// use `select`. A failure keeps the limit.
 pub(crate) fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

@@ -15,19 +15,19 @@ use crate::config::listener::Listener;
 
 #[derive(Default)]
 pub(crate) struct Generation {
-    /// Grows with each generation; from 1.
+    /// Incremented with each generation; starts at 1.
     pub(crate) number: u64,
     pub(crate) config: Arc<Config>,
     pub(crate) clusters: BTreeMap<Arc<str>, Arc<ClusterRuntime>>,
     pub(crate) listeners: Vec<Arc<BoundListener>>,
 }
 
-/// A part of a generation behind a count of this thread's own. Requests clone and drop it without touching the count
-/// that all workers share, which would make them pass one cache line around.
+/// A part of a generation behind a thread-local reference count. Requests clone and drop it without touching the
+/// count that all workers share, whose cache line would move between cores.
 #[allow(clippy::redundant_allocation, reason = "two counts are the purpose")]
 pub(crate) type LocalArc<T> = Rc<Arc<T>>;
 
-/// A listener and the sockets it listens on.
+/// A listener with its bound sockets.
 pub(crate) struct BoundListener {
     pub(crate) listener: Arc<Listener>,
     pub(crate) socket: Arc<Sockets>,
@@ -35,14 +35,15 @@ pub(crate) struct BoundListener {
 
 /// One socket per worker on one address. The kernel spreads connections over them.
 pub(crate) struct Sockets {
-    /// As bound: port 0 has become a number.
+    /// The bound address: port 0 is replaced by the actual port.
     pub(crate) address: SocketAddr,
-    /// Each worker takes its own once.
+    /// Each worker takes its own socket once.
     sockets: Vec<Mutex<Option<TcpListener>>>,
 }
 
 impl Sockets {
-    /// Binds before the listener is adopted, so that an address in use rejects it instead of serving nothing silently.
+    /// Binds before the listener is adopted, so that an address in use rejects it instead of silently serving
+    /// nothing.
     pub(crate) fn bind(listener: &Listener, workers: usize) -> io::Result<Self> {
         let mut address = listener.address;
         let options = ListenOptions {
@@ -65,7 +66,7 @@ impl Sockets {
     }
 }
 
-/// Sockets by configured address, so that a listener that changes keeps its own.
+/// Sockets by configured address, so that a changed listener keeps its sockets.
 #[derive(Default)]
 pub(crate) struct SocketTable(HashMap<BindAddress, Arc<Sockets>>);
 
@@ -83,7 +84,7 @@ impl BindAddress {
 }
 
 impl SocketTable {
-    /// The sockets of a listener, bound now if they are not yet.
+    /// The sockets of a listener, bound on first use.
     pub(crate) fn get(&mut self, listener: &Listener, workers: usize) -> io::Result<Arc<Sockets>> {
         let address = BindAddress::of(listener);
         if let Some(known) = self.0.get(&address) {
@@ -94,7 +95,7 @@ impl SocketTable {
         Ok(bound)
     }
 
-    /// Forgets addresses that none of these listeners uses.
+    /// Closes the sockets of addresses that none of these listeners uses.
     pub(crate) fn retain<'a>(&mut self, used: impl Iterator<Item = &'a Listener>) {
         let used: HashSet<BindAddress> = used.map(BindAddress::of).collect();
         self.0.retain(|address, _| used.contains(address));

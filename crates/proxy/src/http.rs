@@ -41,13 +41,13 @@ pub(crate) use session::{InFlight, Session};
 /// The state of one request.
 struct RequestContext<'a> {
     session: &'a Rc<Session>,
-    /// Set for clients that speak HTTP/2.
+    /// Present for HTTP/2 clients.
     stream: Option<Rc<Stream>>,
     started: Instant,
     /// Moves to the response body.
     in_flight: Option<InFlight>,
     log_entry: Option<Box<AccessLogEntry>>,
-    /// gRPC clients are answered in gRPC, errors included.
+    /// Whether the client uses gRPC, so that local replies are gRPC responses.
     grpc: bool,
     request_id: Option<HeaderValue>,
     authority: HeaderValue,
@@ -80,7 +80,7 @@ pub(crate) async fn handle(
 }
 
 impl RequestContext<'_> {
-    /// Brings the request into the shape that routes and upstreams expect.
+    /// Normalizes the request into the form that routes and upstreams expect.
     fn prepare(&mut self, parts: &mut Parts) -> Result<(), LocalReply> {
         let session = self.session;
         let manager = &session.manager;
@@ -116,7 +116,7 @@ impl RequestContext<'_> {
             }
             headers::join_cookies(&mut parts.headers);
         }
-        // Routes see the request as the upstream will, so these come before matching, as in Envoy.
+        // Routes match the request as the upstream receives it, so these come before matching, as in Envoy.
         if manager.underscores != HeadersWithUnderscoresAction::Allow {
             let drop = manager.underscores == HeadersWithUnderscoresAction::DropHeader;
             if !headers::without_underscores(&mut parts.headers, drop) {
@@ -193,7 +193,7 @@ impl RequestContext<'_> {
             scheme: "http",
             headers: &parts.headers,
         };
-        // No route matches CONNECT unless it is made for it, and such routes are not supported; `*` is no path.
+        // CONNECT needs a route with a CONNECT matcher, which is not supported; `*` is not a path.
         let tunnels = parts.method == Method::CONNECT;
         let unroutable = tunnels || parts.uri.path() == "*";
         let Some(route) = table.find(&request).filter(|_| !unroutable) else {
@@ -258,7 +258,7 @@ impl RequestContext<'_> {
         Response::from_parts(head, ResponseBody::new(content, self.in_flight.take()))
     }
 
-    /// Sets the headers that every response has.
+    /// Sets the headers of every response.
     fn set_response_headers(&self, headers: &mut HeaderMap, local: bool) {
         let manager = &self.session.manager;
         match &manager.server {
@@ -352,13 +352,13 @@ fn authority(parts: &Parts) -> Option<HeaderValue> {
     }
 }
 
-/// Whether a host could be one: letters, digits and the punctuation of RFC 3986 section 3.2.
+/// Whether a host is syntactically valid: letters, digits and the punctuation of RFC 3986 section 3.2.
 fn is_valid_authority(host: &[u8]) -> bool {
     host.iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%@[]".contains(byte))
 }
 
-/// The same target with another path; the query stays unless the path brings its own.
+/// The same target with another path; the query stays unless the path has its own.
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let target = match uri.query() {
         Some(query) if !path.contains('?') => format!("{path}?{query}"),
@@ -377,8 +377,8 @@ mod tests {
         size_of::<F>()
     }
 
-    /// The state of a request is moved when the request begins, so its size is paid for by each of them. Rarely used
-    /// branches (opening connections, upgrades) are boxed to keep it down.
+    /// The state of a request is moved when the request begins, so every request pays for its size. Rarely used
+    /// branches (opening connections, upgrades) are boxed to keep it small.
     #[test]
     fn request_state_stays_small() {
         let size = future_size(handle);

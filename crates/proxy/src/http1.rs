@@ -1,14 +1,14 @@
-//! HTTP/1.1, both ends: what a proxy needs of it and no more.
+//! HTTP/1.1, both ends: the subset that a proxy needs.
 //!
 //! One task serves a client connection and drives the upstream connection of its current request itself, so that a
-//! request crosses no channel and wakes no second task. [`head`], [`framing`], [`decode`] and [`encode`] do no I/O;
-//! [`buffered_stream`] is a socket with its buffers; [`connection`] is what [`server`] and [`client`], the two ends,
-//! share; [`deferred_writes`] gathers what they write.
+//! request crosses no channel and wakes no second task. [`head`], [`framing`], [`body_decoder`] and [`encode`] do no
+//! I/O; [`buffered_stream`] is a socket with its buffers; [`connection`] is shared by [`server`] and [`client`], the
+//! two ends; [`deferred_writes`] batches their writes.
 //!
-//! Framing follows RFC 9112 strictly where laxness would let two parties disagree on where a message ends: a request
-//! with contradicting lengths or with both a coding and a length is refused; of such a response the coding counts and
-//! the connection is not used again; a coding other than `chunked`, line folding and spaces before the colon are
-//! errors. What is refused is answered as Envoy answers it.
+//! Framing follows RFC 9112 strictly where laxness would let two parties disagree on the end of a message: a request
+//! with contradicting lengths or with both a coding and a length is refused; in such a response the coding counts and
+//! the connection is not reused; a coding other than `chunked`, line folding and spaces before the colon are errors.
+//! Refusals are answered as Envoy answers them.
 
 mod body_decoder;
 mod buffered_stream;

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::upstream::connect::ConnectError;
 
-/// A number with one writing thread and any readers.
+/// A number with one writing thread and any number of readers.
 ///
 /// Invariant: only the owning worker calls the changing methods, so a load and a store do not lose updates and cost
 /// no locked instruction. [`Counter::reset`] may race with the owner and then loses at most its own effect.
@@ -27,7 +27,7 @@ impl Counter {
         );
     }
 
-    /// For gauges.
+    /// Decrements; only for gauges.
     pub(crate) fn dec(&self) {
         self.0.store(
             self.0.load(Ordering::Relaxed).wrapping_sub(1),
@@ -136,11 +136,11 @@ shard! {
     }
 }
 
-/// Raises a gauge by one for as long as it lives, so that neither an early return nor a panic leaves it raised.
+/// Raises a gauge by one until dropped, so that neither an early return nor a panic leaves it raised.
 pub(crate) struct GaugeGuard<S> {
     stats: Arc<S>,
     gauge: fn(&S) -> &Counter,
-    /// Counts the ends, where there is such a counter.
+    /// The counter of ends, if there is one.
     ended: Option<fn(&S) -> &Counter>,
 }
 
@@ -215,7 +215,7 @@ type Shards = BTreeMap<(&'static str, Arc<str>), Vec<Arc<dyn Shard + Send + Sync
 /// Every shard of every worker, by scope (`http`, `cluster`, …) and name.
 #[derive(Default)]
 pub(crate) struct Registry {
-    /// Guards the list of shards, taken when a worker meets a new name and on a scrape; never per request.
+    /// Guards the list of shards, taken when a worker uses a new name and on a scrape; never per request.
     shards: Mutex<Shards>,
 }
 
@@ -233,14 +233,14 @@ impl Registry {
         shard
     }
 
-    /// Forgets names for which `keep` is false.
+    /// Removes names for which `keep` is false.
     pub(crate) fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
         let mut shards = self.shards.lock();
         shards.retain(|(scope, name), _| keep(scope, name));
     }
 
     /// Sums over workers, ordered by scope and name.
-    pub(crate) fn totals(&self) -> Vec<Totals> {
+    pub(crate) fn aggregate(&self) -> Vec<ScopeStats> {
         let shards = self.shards.lock();
         let sum = |shards: &Vec<Arc<dyn Shard + Send + Sync>>| {
             let mut shards = shards.iter().map(|shard| shard.values());
@@ -252,7 +252,7 @@ impl Registry {
             }
             sums
         };
-        let totals = shards.iter().map(|((scope, name), shards)| Totals {
+        let totals = shards.iter().map(|((scope, name), shards)| ScopeStats {
             scope,
             name: name.clone(),
             values: sum(shards),
@@ -267,14 +267,14 @@ impl Registry {
     }
 }
 
-/// The sums of one scope and name.
-pub(crate) struct Totals {
+/// The statistics of one scope and name, summed over the workers.
+pub(crate) struct ScopeStats {
     pub(crate) scope: &'static str,
     pub(crate) name: Arc<str>,
     pub(crate) values: Vec<Value>,
 }
 
-impl Totals {
+impl ScopeStats {
     /// The value of a metric, 0 when there is none.
     pub(crate) fn get(&self, metric: &str) -> u64 {
         let mut values = self.values.iter();
@@ -296,7 +296,7 @@ mod tests {
             shard.response(200);
             shard.downstream_cx_active.inc();
         }
-        let value = |metric| registry.totals()[0].get(metric);
+        let value = |metric| registry.aggregate()[0].get(metric);
         assert_eq!(value("downstream_rq_2xx"), 3);
         assert_eq!(value("downstream_cx_active"), 3);
         registry.reset_counters();

@@ -8,32 +8,31 @@ use std::time::Duration;
 
 use tombolo_xds::Resource;
 
-/// What a proxy is configured with apart from xDS.
+/// The configuration of a proxy other than xDS.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `node.id` of xDS: in App Mesh, the ARN of a virtual node or gateway.
     pub node_id: String,
-    /// `node.cluster` of xDS: the name that proxies of one kind share.
+    /// `node.cluster` of xDS: the common name of proxies of one kind.
     pub node_cluster: String,
     /// Sent to the control plane with the first request of each stream.
     pub node_metadata: BTreeMap<String, String>,
-    /// `host:port` of an xDS server; without one, the state directory and the static
-    /// resources are the configuration.
+    /// `host:port` of an xDS server; without one, the state directory and the static resources are the configuration.
     pub xds_address: Option<String>,
-    /// Where the admin endpoints listen.
+    /// Address of the admin endpoints.
     pub admin: Option<SocketAddr>,
-    /// Where statistics, health and readiness can be read by other hosts, such as a Prometheus server; nothing can be
-    /// changed there. Without it they are served at the admin address only.
+    /// Address at which other hosts, such as a Prometheus server, can read statistics, health and readiness; nothing
+    /// can be changed there. Without it they are only served at the admin address.
     pub metrics: Option<SocketAddr>,
-    /// Where the last good configuration is kept; `None` keeps none.
+    /// Directory of the last good configuration; `None` keeps none.
     pub state_dir: Option<PathBuf>,
-    /// Threads that serve traffic; 0 means one per core.
+    /// Worker threads; 0 means one per core.
     pub workers: usize,
-    /// `SO_MARK` of upstream sockets, by which redirect rules tell the proxy's own traffic apart.
+    /// `SO_MARK` of upstream sockets, by which redirect rules exempt the proxy's own traffic.
     pub socket_mark: Option<u32>,
-    /// How many descriptors the process may have open, which limits connections; by default `RLIMIT_NOFILE`.
+    /// Maximum file descriptors of the process, which limits connections; by default `RLIMIT_NOFILE`.
     pub max_open_files: Option<usize>,
-    /// How long requests under way may take to finish after SIGTERM.
+    /// Time that requests in flight have to finish after SIGTERM.
     pub drain: Duration,
     /// Resources to serve from the start, before or instead of a control plane.
     pub static_resources: Vec<Resource>,
@@ -62,13 +61,13 @@ impl Default for Options {
     }
 }
 
-/// A variable that is missing or invalid, with what to do about it.
+/// A missing or invalid variable, with a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}: {problem}")]
 pub struct OptionsError {
     /// The environment variable at fault.
     pub variable: &'static str,
-    /// What is wrong, and what would be right.
+    /// The problem, and the expected form.
     pub problem: String,
 }
 
@@ -125,7 +124,7 @@ impl Options {
         })
     }
 
-    /// The number of worker threads after the default is filled in.
+    /// The number of worker threads, with the default applied.
     #[must_use]
     pub fn worker_count(&self) -> usize {
         if self.workers > 0 {
@@ -162,7 +161,7 @@ fn number<T: FromStr>(get: Get<'_>, variable: &'static str) -> Result<Option<T>,
 
 const METRICS_ADDRESS: &str = "is neither a port nor an address like 0.0.0.0:9901 or [::]:9901";
 
-/// An address with a port, or a port of all addresses.
+/// Parses an address with a port, or a port on all addresses.
 fn metrics(text: &str) -> Option<SocketAddr> {
     match text.parse() {
         Ok(port) => Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port)),
@@ -170,7 +169,7 @@ fn metrics(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// Decimal, or hexadecimal after `0x` as firewall tools print it.
+/// Parses a decimal number, or a hexadecimal one after `0x` as firewall tools print it.
 fn mark(text: &str) -> Option<u32> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(hex) => u32::from_str_radix(hex, 16).ok(),
@@ -178,7 +177,7 @@ fn mark(text: &str) -> Option<u32> {
     }
 }
 
-/// Envoy's names of log levels as `tracing` has them.
+/// Envoy's log levels in the terms of `tracing`.
 fn log_level(level: &str) -> String {
     match level.to_ascii_lowercase().as_str() {
         "warning" => "warn",

@@ -1,8 +1,8 @@
-//! Original destinations: where a redirected client meant to go, and which of these must not be dialled.
+//! Original destinations of redirected connections, and detection of connections to the proxy itself.
 //!
-//! A connection that was not redirected has its own local address for an original destination. A proxy that dials
-//! it connects to itself, which connects to itself, until no descriptor is left. Envoy does that; the planner's
-//! configuration forbids it, and so does [`OwnSockets`], whatever the configuration.
+//! The original destination of a connection that was not redirected is its own local address. A proxy that dials it
+//! connects to itself in a loop, until no descriptor is left. Envoy does that; the planner's configuration prevents
+//! it, and so does [`ListenerAddresses`], whatever the configuration.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -15,25 +15,26 @@ use tokio::net::TcpStream;
 pub(crate) fn original_dst(stream: &TcpStream, local: SocketAddr) -> Option<SocketAddr> {
     let socket = SockRef::from(stream);
     let found = match local.ip().to_canonical() {
-        // A dual-stack listener sees IPv4 clients with mapped addresses, and their entry is an IPv4 one.
+        // A dual-stack listener reports IPv4 clients with mapped addresses, whose connection-tracking entry is an
+        // IPv4 one.
         IpAddr::V4(_) => socket.original_dst_v4(),
         IpAddr::V6(_) => socket.original_dst_v6(),
     };
     found.ok()?.as_socket()
 }
 
-/// The bound listeners of one worker.
+/// The addresses of one worker's bound listeners.
 #[derive(Debug, Default)]
-pub(crate) struct OwnSockets(RefCell<Vec<SocketAddr>>);
+pub(crate) struct ListenerAddresses(RefCell<Vec<SocketAddr>>);
 
-impl OwnSockets {
+impl ListenerAddresses {
     pub(crate) fn replace(&self, addresses: impl Iterator<Item = SocketAddr>) {
         *self.0.borrow_mut() = addresses.collect();
     }
 
-    /// Whether a connection to `address` would arrive at a listener of this proxy. Costs a system call only when the
-    /// port is one of them.
-    pub(crate) fn contain(&self, address: SocketAddr) -> bool {
+    /// Whether a connection to `address` would arrive at a listener of this proxy. Makes a system call only when the
+    /// port matches.
+    pub(crate) fn contains_address(&self, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         self.0.borrow().iter().any(|own| {
             own.port() == address.port()
@@ -56,9 +57,9 @@ mod tests {
     use super::*;
 
     fn contains(own: &str, address: &str) -> bool {
-        let sockets = OwnSockets::default();
+        let sockets = ListenerAddresses::default();
         sockets.replace([own.parse().expect("an address")].into_iter());
-        sockets.contain(address.parse().expect("an address"))
+        sockets.contains_address(address.parse().expect("an address"))
     }
 
     #[test]

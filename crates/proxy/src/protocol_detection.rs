@@ -1,7 +1,7 @@
-//! Detection of a new connection's protocol and server name from its first bytes.
+//! Detects the protocol and server name of a new connection from its first bytes.
 //!
 //! The bytes are read into a buffer, from which the connection is then served. Nothing is sent. All futures here are
-//! cancel safe: what was read stays in the buffer.
+//! cancel safe: bytes that were read stay in the buffer.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use tokio::net::TcpStream;
 
 /// The HTTP/2 client connection preface (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Room for the first read: most requests' heads fit.
+/// Size of the first read: most requests' heads fit.
 const FIRST_READ: usize = 4 * 1024;
-/// A ClientHello larger than this counts as one without a server name.
+/// Maximum bytes of a ClientHello; a larger one counts as one without a server name.
 const MAX_CLIENT_HELLO_BYTES: usize = 16 * 1024;
 
-/// What is known from the first bytes.
+/// The result of detection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Detection {
     pub(crate) tls: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Detection {
     pub(crate) protocol: Option<&'static str>,
 }
 
-/// Reads until the protocol is known, or cannot be known by reading more.
+/// Reads until the protocol is detected, or more bytes cannot help.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub(crate) async fn detect(stream: &mut TcpStream, first: &mut BytesMut) -> io::
     }
 }
 
-/// The socket, from which `first` is read once more before the rest.
+/// The socket; reads return `first` first.
 pub(crate) fn rewind(stream: TcpStream, first: BytesMut) -> impl AsyncRead + AsyncWrite + Unpin {
     let (reader, writer) = stream.into_split();
     tokio::io::join(io::Cursor::new(first).chain(reader), writer)
@@ -66,7 +66,7 @@ pub(crate) fn is_http2(first: &[u8]) -> Option<bool> {
     (compared == PREFACE.len()).then_some(true)
 }
 
-/// `None` asks for more bytes; with `last` there will be none.
+/// Detects from these bytes; `None` asks for more bytes, of which there are none with `last`.
 fn recognise(bytes: &[u8], last: bool) -> Option<Detection> {
     let by_protocol = |protocol| Detection {
         protocol,
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// A big-endian number of `width` bytes.
+    /// Reads a big-endian number of `width` bytes.
     fn number(&mut self, width: usize) -> Option<usize> {
         let value = self
             .0
@@ -147,7 +147,7 @@ impl<'a> Reader<'a> {
         Some(value)
     }
 
-    /// The bytes after a length of `width` bytes.
+    /// Reads the bytes after a length of `width` bytes.
     fn block(&mut self, width: usize) -> Option<Reader<'a>> {
         let length = self.number(width)?;
         let block = self.0.get(..length)?;

@@ -13,7 +13,7 @@ use tombolo_telemetry::listen::{self, ListenOptions};
 use tombolo_telemetry::supervisor::Signals;
 
 use crate::access_log::Files;
-use crate::admin::{self, Access};
+use crate::admin::{self, ServedPaths};
 use crate::control::Control;
 use crate::descriptor_budget::{self, Descriptors};
 use crate::generation::Generation;
@@ -21,15 +21,15 @@ use crate::metrics::Registry;
 use crate::options::Options;
 use crate::worker::{self, Phase, WorkerContext};
 
-/// How long the process may take to close connections after the drain time.
+/// Time that the process has to close connections after the drain time.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The drain ends early after this long without a client connection.
+/// Time without a client connection after which the drain ends early.
 const EMPTY_FOR: Duration = Duration::from_millis(300);
 
-/// Why a proxy could not start or had to stop.
+/// The reason why a proxy could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The admin address or the one for metrics cannot be listened on.
+    /// The admin address or the metrics address cannot be bound.
     #[error("cannot listen on {address}; choose another {variable}")]
     Bind {
         /// The configured address.
@@ -40,7 +40,7 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A thread or its runtime could not be made.
+    /// A thread or its runtime could not be created.
     #[error("thread {name} cannot start")]
     Start {
         /// The thread's name.
@@ -82,23 +82,23 @@ impl Proxy {
     ///
     /// # Errors
     ///
-    /// When the admin address is in use or a thread cannot be made; what was started before is ended again. A missing
-    /// control plane is not an error: the proxy keeps trying.
+    /// When the admin address is in use or a thread cannot be created; threads that were started are stopped again. A
+    /// missing control plane is not an error: the proxy keeps trying.
     pub fn start(options: Options) -> Result<Self, Error> {
         let options = Arc::new(options);
         let registry = Arc::new(Registry::default());
         let (publisher, generations) = watch::channel(Arc::new(Generation::default()));
         let (phase, _) = watch::channel(Phase::Serving);
         let bound = bind(&options)?;
-        let address = |access| {
-            let socket = bound.iter().find(|(of, _)| *of == access);
+        let address = |paths| {
+            let socket = bound.iter().find(|(of, _)| *of == paths);
             socket.and_then(|(_, socket)| socket.local_addr().ok())
         };
         let mut proxy = Self {
             phase: Arc::new(phase),
             generations,
-            admin: address(Access::Full),
-            metrics: address(Access::Metrics),
+            admin: address(ServedPaths::All),
+            metrics: address(ServedPaths::Metrics),
             threads: Vec::new(),
             registry,
             drain: options.drain,
@@ -107,7 +107,7 @@ impl Proxy {
             Ok(()) => Ok(proxy),
             Err(error) => {
                 proxy.phase.send_replace(Phase::Ended);
-                // The first failure is the one that is returned.
+                // The first error is returned.
                 let _ = proxy.join();
                 Err(error)
             }
@@ -118,7 +118,7 @@ impl Proxy {
         &mut self,
         options: &Arc<Options>,
         publisher: watch::Sender<Arc<Generation>>,
-        bound: Vec<(Access, std::net::TcpListener)>,
+        bound: Vec<(ServedPaths, std::net::TcpListener)>,
     ) -> Result<(), Error> {
         let files = Arc::new(Files::default());
         let descriptors = Descriptors::new(
@@ -161,7 +161,7 @@ impl Proxy {
         })
     }
 
-    /// Starts a thread and waits until it has built its runtime, which has to be built on the thread that runs it.
+    /// Starts a thread and waits until it has built its runtime, which has to happen on the thread that runs it.
     fn spawn(
         &mut self,
         name: &str,
@@ -182,7 +182,7 @@ impl Proxy {
                     Ok(runtime) => (Ok(()), Some(runtime)),
                     Err(error) => (Err(error), None),
                 };
-                // There is room for one, and the starter waits for it.
+                // The channel has capacity for one, and the starter waits for it.
                 let _ = report.try_send(outcome);
                 if let Some(runtime) = runtime {
                     run(&runtime);
@@ -196,19 +196,19 @@ impl Proxy {
         }
     }
 
-    /// Where the admin endpoints listen; differs from the options when they asked for port 0.
+    /// The bound admin address; differs from the options when they asked for port 0.
     #[must_use]
     pub fn admin(&self) -> Option<SocketAddr> {
         self.admin
     }
 
-    /// Where metrics are served to other hosts, if they are.
+    /// The bound metrics address, if metrics are served to other hosts.
     #[must_use]
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
     }
 
-    /// The bound address of a listener in force, by name.
+    /// The bound address of a current listener, by name.
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
         let generation = self.generations.borrow();
@@ -228,7 +228,7 @@ impl Proxy {
     /// Drains, closes and joins all threads.
     ///
     /// Responses say that their connection closes; after the drain time, or once no client is connected, nothing more
-    /// is accepted and what is left is closed.
+    /// is accepted and the remaining connections are closed.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Proxy {
     fn wait_until_empty(&self, deadline: Instant, quiet: Duration) {
         let mut empty_since = None;
         while Instant::now() < deadline {
-            let totals = self.registry.totals();
+            let totals = self.registry.aggregate();
             let listeners = totals.iter().filter(|totals| totals.scope == "listener");
             let active: u64 = listeners
                 .map(|totals| totals.get("downstream_cx_active"))
@@ -275,7 +275,7 @@ impl Proxy {
         }
     }
 
-    /// Blocks until SIGTERM, SIGINT, a `quitquitquit` or a thread that panicked asks the proxy to end.
+    /// Blocks until SIGTERM, SIGINT, `quitquitquit` or a panic of a thread ends the proxy.
     fn wait_for_the_end(&self) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -300,8 +300,8 @@ fn build_runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-/// Ends the process when its thread panics: without a worker the connections of its sockets are not served, and without
-/// the control thread there are no updates and no health checks. The container runtime restarts the process.
+/// Ends the process when its thread panics: without a worker the connections of its sockets are not served, and
+/// without the control thread there are no updates and no health checks. The container runtime restarts the process.
 struct Watchdog(Arc<watch::Sender<Phase>>);
 
 impl Drop for Watchdog {
@@ -315,33 +315,37 @@ impl Drop for Watchdog {
     }
 }
 
-/// Moves to a phase, unless that or a later one is reached.
+/// Advances to a phase, unless that or a later one is reached.
 pub(crate) fn advance(phase: &watch::Sender<Phase>, to: Phase) {
     phase.send_if_modified(|phase| std::mem::replace(phase, to.max(*phase)) < to);
 }
 
 /// The sockets of the admin endpoints.
-fn bind(options: &Options) -> Result<Vec<(Access, std::net::TcpListener)>, Error> {
+fn bind(options: &Options) -> Result<Vec<(ServedPaths, std::net::TcpListener)>, Error> {
     let wanted = [
-        (Access::Full, options.admin, "ENVOY_ADMIN_ACCESS_PORT"),
-        (Access::Metrics, options.metrics, "TOMBOLO_METRICS_ADDRESS"),
+        (ServedPaths::All, options.admin, "ENVOY_ADMIN_ACCESS_PORT"),
+        (
+            ServedPaths::Metrics,
+            options.metrics,
+            "TOMBOLO_METRICS_ADDRESS",
+        ),
     ];
     let ports = wanted.map(|(_, address, _)| address.map(|address| address.port()));
     let listen = ListenOptions {
-        // The admin port on loopback and the same port of all addresses go together only so; the kernel prefers the
-        // socket with the more specific address.
+        // Port reuse lets the admin port on loopback and the same port on all addresses coexist; the kernel prefers
+        // the socket with the more specific address.
         reuse_port: ports[0] == ports[1] && ports[0] != Some(0),
         ..ListenOptions::default()
     };
     let mut bound = Vec::new();
-    for (access, address, variable) in wanted {
+    for (paths, address, variable) in wanted {
         let Some(address) = address else { continue };
         let socket = listen::tcp_with(address, &listen).map_err(|source| Error::Bind {
             address,
             variable,
             source,
         })?;
-        bound.push((access, socket));
+        bound.push((paths, socket));
     }
     Ok(bound)
 }

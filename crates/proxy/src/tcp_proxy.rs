@@ -20,18 +20,18 @@ use crate::metrics::GaugeGuard;
 use crate::upstream::connection_pool::ConnectionGuard;
 use crate::worker::Worker;
 
-/// Why no more is copied.
+/// The reason why copying ended.
 #[derive(Debug)]
 pub(crate) enum CloseReason {
-    /// Both directions closed in order.
+    /// Both directions were closed.
     Closed,
     Failed(io::Error),
     Idle,
-    /// The maximum duration is over, or the proxy closes.
+    /// The maximum duration has passed, or the proxy closes.
     Stopped,
 }
 
-/// Bytes copied: from the client, to the client.
+/// Bytes copied: from the client, and to the client.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct BytesCopied {
     pub(crate) up: u64,
@@ -39,7 +39,7 @@ pub(crate) struct BytesCopied {
 }
 
 /// Copies bytes both ways until an end closes, both are idle for the idle time, or `stop` completes. Half-closes are
-/// passed on.
+/// forwarded.
 pub(crate) async fn join<A, B>(
     client: &mut A,
     server: &mut B,
@@ -85,7 +85,7 @@ pub(crate) struct ConnectionAddresses {
     pub(crate) original_dst: SocketAddr,
 }
 
-/// Serves one client connection of a `tcp_proxy` chain. `first` is what was read of it already.
+/// Serves one client connection of a `tcp_proxy` chain. `first` are bytes already read from it.
 pub(crate) async fn proxy(
     worker: Rc<Worker>,
     config: Arc<TcpProxy>,
@@ -144,7 +144,7 @@ pub(crate) async fn proxy(
     }
 }
 
-/// Passes on what was read already, then joins the two.
+/// Sends the bytes already read, then joins the two connections.
 async fn forward(
     client: &mut TcpStream,
     server: &mut TcpStream,
@@ -167,8 +167,8 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// A connection to a host of the cluster; each attempt prefers a host not tried before. The error is the access log's
-/// response flag.
+/// Connects to a host of the cluster; each attempt prefers a host that was not tried before. The error is the access
+/// log's response flag.
 async fn connect(
     worker: &Worker,
     config: &TcpProxy,
@@ -178,7 +178,7 @@ async fn connect(
     let cluster = worker.local().clusters.get(name).cloned().ok_or("NC")?;
     let mut tried: Vec<Arc<Host>> = Vec::new();
     let members = cluster.runtime().members.list.len();
-    // A refused connection is no failure while there is another host.
+    // A refused connection is not a failure while there is another host.
     let attempts = (config.connect_attempts as usize)
         .max(members.min(3))
         .max(1);

@@ -22,20 +22,20 @@ use crate::http::Session;
 use crate::http::cached_header_values::{Milliseconds, RequestIds};
 use crate::http1::WriteCoalescer;
 use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
-use crate::original_dst::OwnSockets;
-use crate::upstream::{Cluster, Environment};
+use crate::original_dst::ListenerAddresses;
+use crate::upstream::{ClusterContext, ThreadLocalCluster};
 
 use accept::ActiveListener;
 
 /// The interval of housekeeping: idle connections and log buffers.
 const TICK: Duration = Duration::from_millis(250);
-/// How long a connection may be idle before it is closed, once its filter chain was replaced or the proxy drains. A
-/// busy one gets `connection: close` with its next response.
+/// Idle time after which a connection is closed, once its filter chain was replaced or the proxy drains. A busy one
+/// gets `connection: close` with its next response.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(5);
-/// A redirected client that sends nothing for this long may be waiting for the server to speak first.
+/// Time after which a silent redirected client may be waiting for the server to speak first.
 const SILENCE_THRESHOLD: Duration = Duration::from_secs(10);
 
-/// What a worker is started with: its index, and what all workers of the process share.
+/// The start arguments of a worker: its index, and the state that all workers share.
 pub(crate) struct WorkerContext {
     pub(crate) index: usize,
     pub(crate) registry: Arc<Registry>,
@@ -52,7 +52,7 @@ pub(crate) enum Phase {
     Serving,
     /// Every response says that its connection closes; new connections are still served.
     Draining,
-    /// Nothing is accepted; requests under way may finish.
+    /// Nothing is accepted; requests in flight may finish.
     Closing,
     Ended,
 }
@@ -61,7 +61,7 @@ pub(crate) enum Phase {
 #[derive(Default)]
 pub(crate) struct LocalConfig {
     pub(crate) number: u64,
-    pub(crate) clusters: HashMap<Arc<str>, Rc<Cluster>>,
+    pub(crate) clusters: HashMap<Arc<str>, Rc<ThreadLocalCluster>>,
     pub(crate) routes: HashMap<Arc<str>, LocalArc<RouteTable>>,
 }
 
@@ -79,7 +79,7 @@ pub(crate) struct Worker {
     /// Cancelled when connections without a request have to close.
     closing: CancellationToken,
     registry: Arc<Registry>,
-    environment: Environment,
+    cluster_context: ClusterContext,
     http: RefCell<HashMap<Arc<str>, Arc<HttpStats>>>,
     tcp: RefCell<HashMap<Arc<str>, Arc<TcpStats>>>,
     listener: RefCell<HashMap<Arc<str>, Arc<ListenerStats>>>,
@@ -109,9 +109,9 @@ pub(crate) fn run(context: WorkerContext, runtime: &LocalRuntime) {
         phase: Cell::new(Phase::Serving),
         closing: CancellationToken::new(),
         registry,
-        environment: Environment {
+        cluster_context: ClusterContext {
             mark,
-            own_sockets: Rc::new(OwnSockets::default()),
+            listener_addresses: Rc::new(ListenerAddresses::default()),
             descriptors,
         },
         http: RefCell::default(),
@@ -119,8 +119,8 @@ pub(crate) fn run(context: WorkerContext, runtime: &LocalRuntime) {
         listener: RefCell::default(),
     });
     runtime.block_on(async move {
-        let departing = worker.clone();
-        tokio::task::spawn_local(async move { departing.write_coalescer.run().await });
+        let flushing = worker.clone();
+        tokio::task::spawn_local(async move { flushing.write_coalescer.run().await });
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let first = generations.borrow_and_update().clone();
@@ -146,7 +146,7 @@ pub(crate) fn run(context: WorkerContext, runtime: &LocalRuntime) {
         }
         worker.write_coalescer.flush();
         worker.logs.flush();
-        // Idle connections and their cluster refer to each other.
+        // Breaks the reference cycle between idle connections and their cluster.
         for cluster in worker.local().clusters.values() {
             cluster.close();
         }
@@ -186,7 +186,7 @@ impl Worker {
                 }
                 None => {
                     let stats = self.registry.shard("cluster", name);
-                    Cluster::new(runtime.clone(), stats, self.environment.clone())
+                    ThreadLocalCluster::new(runtime.clone(), stats, self.cluster_context.clone())
                 }
             };
             clusters.insert(name.clone(), cluster);
@@ -221,7 +221,7 @@ impl Worker {
             .listeners
             .iter()
             .map(|bound| bound.socket.address);
-        self.environment.own_sockets.replace(bound);
+        self.cluster_context.listener_addresses.replace(bound);
         if self.phase.get() >= Phase::Closing {
             return;
         }
@@ -270,10 +270,10 @@ impl Worker {
         }
         for entry in self.sessions.borrow().values() {
             self.maintain_session(&entry.session, now);
-            entry.note_silence(now);
+            entry.record_silence(now);
         }
         for listening in self.listening.borrow().values() {
-            // Nothing in the accept loop may panic; a worker that accepts no more must not seem alive.
+            // A panic in an accept loop is a bug; a worker that accepts nothing must not seem alive.
             assert!(!listening.has_failed(), "an accept loop ended");
         }
     }
@@ -300,9 +300,9 @@ impl Worker {
         }
     }
 
-    /// How many streams a client's HTTP/2 connection may have open, whatever the configuration permits.
+    /// Maximum open streams of a client's HTTP/2 connection, whatever the configuration permits.
     pub(crate) fn streams_per_connection(&self) -> u32 {
-        self.environment.descriptors.streams_per_connection()
+        self.cluster_context.descriptors.streams_per_connection()
     }
 
     /// Completes when connections without a request have to close.
@@ -310,7 +310,7 @@ impl Worker {
         self.closing.cancelled().await;
     }
 
-    /// Makes a session known to [`Worker::maintain`] and to the drain, for as long as the guard lives.
+    /// Registers a session for [`Worker::maintain`] and the drain, until the guard is dropped.
     fn register(self: &Rc<Self>, session: &Rc<Session>) -> SessionGuard {
         let id = self.next_session.get();
         self.next_session.set(id + 1);
@@ -332,13 +332,13 @@ impl Worker {
 /// A session in its worker's table.
 struct SessionEntry {
     session: Rc<Session>,
-    /// The client has sent nothing for [`SILENCE_THRESHOLD`].
+    /// Whether the client has sent nothing for [`SILENCE_THRESHOLD`].
     silent: Cell<bool>,
 }
 
 impl SessionEntry {
     /// Counts a redirected client that sends nothing, and logs the likely cause once for each filter chain.
-    fn note_silence(&self, now: Instant) {
+    fn record_silence(&self, now: Instant) {
         let session = &self.session;
         let has_begun = session.active.get() != session.opened;
         if self.silent.get()
@@ -363,7 +363,7 @@ impl SessionEntry {
     }
 }
 
-/// Keeps a session in its worker's table.
+/// Removes a session from its worker's table on drop.
 struct SessionGuard {
     worker: Rc<Worker>,
     id: u64,
@@ -375,7 +375,7 @@ impl Drop for SessionGuard {
     }
 }
 
-/// This worker's shard for a name, made on first use.
+/// This worker's shard for a name, created on first use.
 fn shard<S: Shard + Default + Send + Sync + 'static>(
     known: &RefCell<HashMap<Arc<str>, Arc<S>>>,
     registry: &Registry,

@@ -1,4 +1,5 @@
-//! A proxy driven by a live xDS server: what changes takes effect, what is bad is refused by name, nothing is lost.
+//! A proxy driven by a live xDS server: updates take effect, invalid resources are rejected by name, no request is
+//! lost.
 
 mod rig;
 
@@ -14,7 +15,7 @@ use rig::resources::*;
 use rig::upstream::Upstream;
 use rig::{wait_for, wait_until};
 
-/// Clients that send one request after the other until they are stopped; collects the responses other than 200.
+/// Clients that send sequential requests until they are stopped; collects the responses other than 200.
 struct Clients {
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
@@ -86,7 +87,7 @@ fn endpoints_come_and_go_without_a_lost_request() {
         control.publish_and_wait(mesh(revision as u64, &left));
         clients.wait_for_more(40);
     }
-    // A removed host gets no new requests, so that stopping it then fails none.
+    // A removed host gets no new requests, so stopping it afterwards fails none.
     control.publish_and_wait(mesh(30, &addresses[1..]));
     clients.wait_for_more(40);
     hosts[0].stop();
@@ -104,7 +105,7 @@ fn listener_and_route_changes_lose_no_request() {
     let first = mesh(1, &[one.address]);
     for revision in 2..12 {
         let mut config = named_routes(manager(table("unused", Vec::new())), "web");
-        // The filter chain differs each time, so its connections are asked to reconnect.
+        // The filter chain differs each time, so its connections are closed after their request.
         config.server_name = format!("revision-{revision}");
         let to = if revision % 2 == 0 { "second" } else { "app" };
         let second = static_cluster("second", &[two.address]);
@@ -201,7 +202,7 @@ fn ejections_are_counted_right_through_changes_of_the_cluster() {
         client::get(proxy.address, "/x");
         proxy.stat(active) == 1
     });
-    // Other limits change neither what is ejected nor what was counted.
+    // Changed limits affect neither ejections nor counters.
     control.publish_and_wait(state(2, 200, true, &addresses));
     assert_eq!(proxy.stat(active), 1);
     let enforced = "cluster.app.outlier_detection.ejections_enforced_total";
@@ -211,7 +212,7 @@ fn ejections_are_counted_right_through_changes_of_the_cluster() {
     assert_eq!(proxy.stat(active), 0);
     control.publish_and_wait(state(4, 200, true, &addresses));
     assert_eq!(proxy.stat(active), 1);
-    // Nor does a host without outlier detection.
+    // A host without outlier detection does not either.
     control.publish_and_wait(state(5, 200, false, &addresses));
     assert_eq!(proxy.stat(active), 0);
     assert_eq!(proxy.stat("cluster.app.membership_healthy"), 3);

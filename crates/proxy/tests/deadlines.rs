@@ -97,7 +97,7 @@ fn a_request_body_that_goes_on_slowly_is_waited_for() {
     let mut connection = Connection::open(proxy.address);
     connection.write(b"POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\n");
     for byte in b"slowbody" {
-        // What is tested: pauses below the idle timeout, and longer than the total timeout together.
+        // The test itself: pauses below the idle timeout that add up to more than the total timeout.
         std::thread::sleep(Duration::from_millis(300));
         connection.write(&[*byte]);
     }
@@ -108,7 +108,7 @@ fn a_request_body_that_goes_on_slowly_is_waited_for() {
 
 #[test]
 fn an_http2_upstream_that_never_answers_is_given_up_after_the_timeout() {
-    // It says that it speaks HTTP/2, and then nothing.
+    // Speaks HTTP/2 and then stalls.
     let stalled = scripted(|mut stream| {
         let _ = stream.write_all(rig::wire::EMPTY_SETTINGS);
         silent(stream);
@@ -135,7 +135,7 @@ fn an_http2_upstream_that_never_answers_is_given_up_after_the_timeout() {
 
 #[test]
 fn an_early_answer_does_not_start_the_clock_of_the_response() {
-    // Streams both ways: it answers at once, and ends when the request ends.
+    // Streams both ways: answers at once, and ends when the request ends.
     let address = scripted(|mut stream| {
         let mut seen = read_head(&mut stream).into_bytes();
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n";
@@ -161,7 +161,7 @@ fn an_early_answer_does_not_start_the_clock_of_the_response() {
     assert!(head.contains("connection: close"), "as Envoy: {head}");
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1200) {
-        // What is tested: a request that goes on for longer than the timeout of the response.
+        // The test itself: a request that lasts longer than the response timeout.
         std::thread::sleep(Duration::from_millis(100));
         send(&mut stream, "1\r\nb\r\n");
     }

@@ -1,4 +1,5 @@
-//! The same resources and requests on Envoy and on this proxy: same status, body, headers and request at the upstream.
+//! The same resources and requests on Envoy and on this proxy give the same status, body, headers and upstream
+//! request.
 
 mod rig;
 
@@ -320,7 +321,7 @@ fn failures_agree() {
         pair.compare(&grpc(path));
     }
     pair.agree();
-    // The number of attempts: one and two more.
+    // The number of attempts: one and two retries.
     for (proxy, address) in [("envoy", pair.envoy.address), ("ours", pair.ours.address)] {
         for (path, attempts) in [("/status/500?n", 3), ("/status/404?n", 1)] {
             let before = up.requests();

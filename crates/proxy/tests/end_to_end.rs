@@ -52,7 +52,7 @@ fn idle_connection_closed_by_its_peer_loses_no_request() {
     let proxy = proxy_to(up.cluster());
     let mut connection = Connection::open(proxy.address);
     for round in 0..100 {
-        // The upstream promises to keep the connection and closes it at once: the next request races with that.
+        // The upstream announces keep-alive and closes at once: the next request races with the close.
         let path = if round % 2 == 0 { "/die-after" } else { "/x" };
         assert_eq!(connection.get(path).status, 200, "round {round}");
     }
@@ -121,7 +121,7 @@ fn websocket_passes_through_where_the_listener_allows_it() {
     }
     assert_eq!(proxy.stat("http.ingress.downstream_cx_upgrades_active"), 1);
     assert_eq!(proxy.stat("http.ingress.downstream_cx_active"), 1);
-    // It ends with the proxy and does not delay its end.
+    // The tunnel ends with the proxy and does not delay it.
     proxy.admin("POST /quitquitquit");
     let ending = proxy.proxy.take().expect("running");
     let ended = std::thread::spawn(move || ending.shutdown());

@@ -1,4 +1,4 @@
-//! A process that has no descriptor left. One test, because the limit is the process's.
+//! A process without free file descriptors. One test, because the limit is the process's.
 
 mod rig;
 
@@ -15,7 +15,7 @@ use rig::resources::*;
 use rig::upstream::Upstream;
 use rig::{Running, log, wait_for};
 
-/// The numbers of the descriptors that are open, without the one that reads the directory.
+/// The numbers of the open descriptors, without that of the directory being read.
 fn open_files() -> BTreeSet<u64> {
     let directory = std::fs::read_dir("/proc/self/fd").expect("descriptors");
     let named = directory.map(|entry| entry.expect("an entry").file_name());
@@ -26,8 +26,8 @@ fn open_files() -> BTreeSet<u64> {
     open
 }
 
-/// The limit that leaves `free` descriptors. The limit is one of numbers, and the process may have
-/// inherited descriptors with gaps between them.
+/// The limit that leaves `free` descriptors. The limit bounds descriptor numbers, and the process may have inherited
+/// descriptors with gaps between them.
 fn limit_with(free: usize) -> u64 {
     let open = open_files();
     (0..)
@@ -47,8 +47,8 @@ fn limit_to(files: u64) {
 #[test]
 fn running_out_of_descriptors_is_told_once_and_survived() {
     log::capture();
-    // Workers that cannot be built: the proxy does not start, and leaves nothing behind.
-    // One that could was started before: what the runtime opens once for the whole process is not counted.
+    // Workers that cannot be built: the proxy does not start, and releases everything. One that could be built was
+    // started before: descriptors that the runtime opens once for the process are not counted.
     let one = Options {
         workers: 1,
         ..Options::default()
@@ -66,7 +66,7 @@ fn running_out_of_descriptors_is_told_once_and_survived() {
     assert!(matches!(outcome, Err(Error::Start { .. })), "{outcome:?}");
     assert_eq!(open_files(), open);
 
-    // Accepts that fail: one line when it begins, one when it ends.
+    // Failing accepts: one log line when they begin, one when they end.
     let up = Upstream::start("up");
     let proxy = Running::start_with(Options {
         workers: 1,
@@ -91,7 +91,7 @@ fn running_out_of_descriptors_is_told_once_and_survived() {
         value.unwrap_or(0u64)
     };
     failures();
-    // The client's socket exists before; from here on nothing in this process opens another one.
+    // The client's socket exists already; nothing else in this process opens one from here on.
     let mut waiting = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     limit_to(3);
     let connected = waiting.connect_timeout(&proxy.address.into(), Duration::from_secs(5));

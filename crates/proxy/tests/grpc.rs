@@ -31,7 +31,7 @@ async fn greet(request: Request<Incoming>, call: usize) -> Answer {
     answer.body(with_trailers(data, trailers)).expect("valid")
 }
 
-/// A server that greets; its address, and how many connections and calls it got.
+/// A gRPC server; its address, and its numbers of connections and calls.
 async fn greeter() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
@@ -50,7 +50,7 @@ fn proxy(to: SocketAddr) -> Running {
     Running::with_one_worker(&listener, &[http2_cluster("greeter", to)])
 }
 
-/// Status, gRPC status wherever it came, and body.
+/// Status, gRPC status from headers or trailers, and body.
 async fn call(sender: &mut Sender, path: &str, body: &'static str) -> (u16, String, String) {
     let request = Request::post(format!("http://greeter.test{path}"))
         .header("content-type", "application/grpc")

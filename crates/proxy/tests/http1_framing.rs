@@ -1,4 +1,4 @@
-//! HTTP/1 framing: where messages end, what happens to excess bytes, and how early or slow peers affect each other.
+//! HTTP/1 framing: ends of messages, treatment of excess bytes, and effects of early or slow peers on each other.
 
 mod rig;
 
@@ -50,7 +50,7 @@ fn a_request_that_was_answered_early_does_not_become_the_next() {
         routes(vec![forward(path("/known"), to_cluster("up"))]),
         &[up.cluster()],
     );
-    // The proxy answers 404 without having read the body, in which a request hides.
+    // The proxy answers 404 without having read the body, which contains a request.
     let hidden = "GET /known HTTP/1.1\r\nhost: a\r\n\r\n";
     let mut stream = connect(proxy.address, client::raw_post("/unknown", hidden));
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 404"));
@@ -60,7 +60,7 @@ fn a_request_that_was_answered_early_does_not_become_the_next() {
         "the body was passed over, the connection goes on"
     );
     assert_eq!(up.requests(), 1);
-    // When the body is not all there, the connection ends with the answer.
+    // If the body is incomplete, the connection ends with the answer.
     let cut = "POST /unknown HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nfirst";
     let stream = connect(proxy.address, cut);
     assert!(read_all(stream).starts_with("HTTP/1.1 404"));

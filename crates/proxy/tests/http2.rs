@@ -1,4 +1,4 @@
-//! HTTP/2 connections: how many requests they carry, how large heads and trailers may be, and how they end.
+//! HTTP/2 connections: requests per connection, sizes of heads and trailers, and their end.
 
 #![allow(deprecated, reason = "fields that control planes still send")]
 
@@ -24,7 +24,7 @@ use rig::upstream::Upstream;
 use rig::wire::{EMPTY_SETTINGS, PREFACE, connect, http2_setting, read_frame, scripted, silent};
 use rig::{Running, forwarding, wait_until};
 
-/// One piece, then trailers of about this size.
+/// One data frame, then trailers of about this size.
 fn trailed(size: usize) -> Body {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("13"));
@@ -47,7 +47,8 @@ fn proxy_to(cluster: cluster::Cluster) -> Running {
     Running::with_one_worker(&listener, &[cluster])
 }
 
-/// `/head/N` and `/trailers/N` have so many bytes; anything else says how many bytes of trailers came.
+/// `/head/N` and `/trailers/N` have so many bytes; any other path answers with the number of bytes of trailers
+/// received.
 async fn sized(request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     let last = path.rsplit('/').next();
@@ -135,7 +136,7 @@ async fn another_connection_is_opened_when_the_upstreams_limit_is_reached() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_wait_for_a_stream_when_no_more_connections_are_allowed() {
-    // Each is answered together with another one, so that both streams are in use.
+    // Each request is answered together with another one, so that both streams are in use.
     let pair = Arc::new(Barrier::new(2));
     let (address, connections) = server(2, move |_| {
         let pair = pair.clone();
@@ -196,7 +197,7 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let proxy = checked.await.expect("released");
     let body = response.into_body().collect().await;
     assert!(body.is_err(), "reset");
-    // The connection goes on.
+    // The connection stays open.
     get_at_once(&sender, 1).await;
     stop(sender, proxy).await;
 }

@@ -150,7 +150,7 @@ fn two_hosts_are_refused() {
     let up = Upstream::start("up");
     let proxy = ours(&up);
     let raw = "GET /a HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n";
-    // Envoy makes one host `a,b` of it; RFC 9112 section 3.2 wants this.
+    // Envoy joins them to the host `a,b`; RFC 9112 section 3.2 requires this.
     assert_eq!(client::send(proxy.address, raw).status, 400);
     assert_eq!(up.requests(), 0);
 }
@@ -245,7 +245,7 @@ fn untrusted_headers_of_clients_are_removed_as_by_envoy() {
     for edge in [false, true] {
         let change = |manager| hcm::HttpConnectionManager {
             use_remote_address: edge.then(|| yes().expect("set")),
-            // Envoy writes another address than the loopback one there.
+            // Envoy writes an address other than the loopback one.
             skip_xff_append: true,
             ..manager
         };
@@ -310,7 +310,7 @@ fn upgrades_agree_when_the_application_refuses_them() {
     let proxy = ours(&up);
     let mut connection = Connection::open(proxy.address);
     let raw = "GET /a HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
-    // Envoy answers with the status alone and closes; the application's reason is worth having
+    // Envoy answers with the status alone and closes; here the application's reason is kept
     // (docs/reference/envoy.md).
     for _ in 0..2 {
         let response = connection.request(raw);

@@ -1,4 +1,4 @@
-//! How often an application receives a request: as often as behind Envoy, and once where it has begun to respond.
+//! The number of times an application receives a request: as behind Envoy, and once if it has begun to respond.
 
 mod rig;
 
@@ -16,7 +16,7 @@ use rig::upstream::Upstream;
 use rig::wire::{connect, read_head, read_to_close, scripted};
 use rig::{Running, forwarding};
 
-/// Answers each request with the given bytes and closes; counts the requests.
+/// A server that answers each request with the given bytes and closes; its address and number of requests.
 fn answering(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -81,7 +81,7 @@ fn a_truncated_body_without_a_length_ends_in_a_reset() {
     );
 }
 
-/// The conditions of our planner's policies, and all that Envoy knows beside them.
+/// The conditions of the planner's policies, and the other conditions of Envoy.
 const CONDITIONS: [&str; 9] = [
     "",
     "5xx",
@@ -119,7 +119,7 @@ fn attempts_on_a_connection_that_breaks_agree() {
     let Some(pair) = Pair::start(&listener, &[up.cluster()]) else {
         return;
     };
-    // The upstream reads the request and closes; the connection is fresh, or has served before.
+    // The upstream reads the request and closes; the connection is new, or has served a request before.
     let attempts = |address, at: usize, method: &str, reused: bool| {
         let mut connection = Connection::open(address);
         if reused {

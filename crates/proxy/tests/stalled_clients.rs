@@ -1,4 +1,4 @@
-//! Clients that send nothing, half of something, or more than their share.
+//! Clients that send nothing, half of a message, or more than their share.
 
 mod rig;
 
@@ -50,7 +50,7 @@ fn stalled_clients_are_disconnected_by_both_proxies() {
     let mut manager = manager(everything_to("up"));
     manager.stream_idle_timeout = millis(500);
     manager.common_http_protocol_options = Some(core::HttpProtocolOptions {
-        // Longer than the wait for the second piece of a preface and the stream's idle timeout together.
+        // Longer than the deadline of the second part of a preface and the stream's idle timeout together.
         idle_timeout: millis(2000),
         ..Default::default()
     });
@@ -100,7 +100,7 @@ fn silent_clients_do_not_hold_up_the_drain() {
         let mut running = Running::with_one_worker(&listener, &[up.cluster()]);
         let clients = [b"", &PREFACE[..9]].map(|bytes| connect(running.address, bytes));
         running.wait_for_stat(&running.listener_stat("downstream_cx_active"), 2);
-        // `quitquitquit` closes what carries no request.
+        // `quitquitquit` closes connections without a request.
         running.admin("POST /quitquitquit");
         let proxy = running.proxy.take().expect("running");
         let (done, ended) = mpsc::channel();
@@ -149,7 +149,7 @@ fn a_client_that_says_nothing_to_a_chain_by_protocol_is_closed_in_time() {
     let timeouts = proxy.listener_stat("downstream_pre_cx_timeout");
     assert_eq!(proxy.stat(&timeouts), 1);
 
-    // Where the listener says so, the connection goes on without a known protocol.
+    // With this setting the connection is served without a detected protocol.
     chosen.continue_on_listener_filters_timeout = true;
     chosen.default_filter_chain = Some(chain);
     let proxy = Running::with_one_worker(&chosen, &[up.cluster()]);

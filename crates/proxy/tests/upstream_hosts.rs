@@ -119,7 +119,7 @@ fn failed_health_check_keeps_requests_away() {
     assert!(count("failure") > 0 && count("network_failure") == 0);
     third.stop();
     wait_until("a failure to connect", || count("network_failure") > 0);
-    // The checks go on: an attempt counts before its outcome, so the outcomes are read first.
+    // Checks continue: an attempt counts before its outcome, so the outcomes are read first.
     let outcomes = count("success") + count("failure");
     assert!(count("attempt") >= outcomes);
     let prometheus = proxy.admin("GET /stats/prometheus").text();
@@ -130,7 +130,7 @@ fn failed_health_check_keeps_requests_away() {
 #[test]
 fn logical_dns_hosts_serve_until_a_check_has_failed() {
     let up = Upstream::start("up");
-    // The check's answer never comes, and it waits for it longer than the test lasts.
+    // The check's answer never arrives, and its timeout is longer than the test.
     let proxy = proxy_to(cluster::Cluster {
         cluster_discovery_type: discovery(DiscoveryType::LogicalDns),
         health_checks: vec![health_check("/stall", 60_000, 60_000)],

@@ -1,4 +1,4 @@
-//! `/config_dump`: names, versions and what was understood of each resource.
+//! `/config_dump`: names, versions and compiled forms of the resources.
 
 use serde_json::{Value, json};
 

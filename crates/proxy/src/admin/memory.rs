@@ -1,9 +1,9 @@
-//! `/memory`: how much memory the process uses, in Envoy's fields (`envoy.admin.v3.Memory`).
+//! `/memory`: the memory use of the process, in Envoy's fields (`envoy.admin.v3.Memory`).
 
 use serde_json::{Value, json};
 
-/// The kernel's figures, in bytes, since the allocator has none. What Envoy keeps in page heaps and thread caches is
-/// part of the process's anonymous memory here.
+/// The kernel's figures in bytes, since the allocator reports none. Envoy's page heap and thread caches are part of
+/// the process's anonymous memory here.
 pub(super) fn usage() -> Value {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bytes = |name| bytes(&status, name).to_string();

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use crate::cluster_runtime::ClusterRuntime;
 use crate::generation::Generation;
-use crate::metrics::{Registry, Totals, Type, Value};
+use crate::metrics::{Registry, ScopeStats, Type, Value};
 
-/// All statistics: the workers' counters, and values read from the generation in force.
+/// All statistics: the workers' counters, and values derived from the current generation.
 pub(super) fn gather(
     registry: &Registry,
     generation: &Generation,
     uptime: Duration,
-) -> Vec<Totals> {
-    let mut groups = registry.totals();
-    // A listener's statistics go by its address, as in Envoy.
+) -> Vec<ScopeStats> {
+    let mut groups = registry.aggregate();
+    // Statistics of a listener carry its address, as in Envoy.
     for group in groups.iter_mut().filter(|group| group.scope == "listener") {
         let mut listeners = generation.listeners.iter();
         if let Some(bound) = listeners.find(|bound| bound.listener.name == group.name) {
@@ -25,13 +25,13 @@ pub(super) fn gather(
         }
     }
     let clusters = generation.clusters.iter();
-    groups.extend(clusters.map(|(name, runtime)| Totals {
+    groups.extend(clusters.map(|(name, runtime)| ScopeStats {
         scope: "cluster",
         name: name.clone(),
         values: cluster_values(runtime),
     }));
     let live = generation.number > 0;
-    groups.push(Totals {
+    groups.push(ScopeStats {
         scope: "server",
         name: "".into(),
         values: vec![
@@ -52,7 +52,7 @@ fn counter(metric: &'static str, counter: &AtomicU64) -> Value {
     (metric, Type::Counter, counter.load(Ordering::Relaxed))
 }
 
-/// A cluster's values beside its workers' counters.
+/// Values of a cluster other than the workers' counters.
 fn cluster_values(runtime: &ClusterRuntime) -> Vec<Value> {
     let health = &runtime.state.stats;
     let breakers = &runtime.state.breakers;
@@ -82,7 +82,7 @@ fn cluster_values(runtime: &ClusterRuntime) -> Vec<Value> {
         ("circuit_breakers.default.rq_open", &breakers.requests),
         ("circuit_breakers.default.rq_retry_open", &breakers.retries),
     ];
-    values.extend(breakers.map(|(metric, ceiling)| gauge(metric, ceiling.is_open())));
+    values.extend(breakers.map(|(metric, breaker)| gauge(metric, breaker.is_open())));
     if !runtime.config.health_checks.is_empty() {
         let network_failure = &health.check_network_failure;
         values.extend([
@@ -91,15 +91,15 @@ fn cluster_values(runtime: &ClusterRuntime) -> Vec<Value> {
             counter("health_check.failure", &health.check_failure),
             counter("health_check.network_failure", network_failure),
             gauge("health_check.healthy", runtime.passing_checks()),
-            // No check of ours finds a host degraded; only the control plane does.
+            // Active checks never find a host degraded; only the control plane reports that.
             gauge("health_check.degraded", 0u64),
         ]);
     }
     values
 }
 
-/// Full names and values of the statistics whose names contain `filter`, by name.
-fn named(groups: &[Totals], filter: &str) -> BTreeMap<String, u64> {
+/// Full names and values of the statistics whose names contain `filter`, sorted by name.
+fn named(groups: &[ScopeStats], filter: &str) -> BTreeMap<String, u64> {
     let mut named = BTreeMap::new();
     for group in groups {
         let name = &group.name;
@@ -112,14 +112,14 @@ fn named(groups: &[Totals], filter: &str) -> BTreeMap<String, u64> {
     named
 }
 
-pub(super) fn text(groups: &[Totals], filter: &str) -> String {
+pub(super) fn text(groups: &[ScopeStats], filter: &str) -> String {
     let named = named(groups, filter).into_iter();
     named
         .map(|(name, value)| format!("{name}: {value}\n"))
         .collect()
 }
 
-pub(super) fn json(groups: &[Totals], filter: &str) -> serde_json::Value {
+pub(super) fn json(groups: &[ScopeStats], filter: &str) -> serde_json::Value {
     let named = named(groups, filter).into_iter();
     let list: Vec<_> = named
         .map(|(name, value)| serde_json::json!({ "name": name, "value": value }))
@@ -127,10 +127,10 @@ pub(super) fn json(groups: &[Totals], filter: &str) -> serde_json::Value {
     serde_json::json!({ "stats": list })
 }
 
-/// Envoy's names, whatever they count: dashboards of App Mesh read `envoy_cluster_upstream_rq`, not
-/// `envoy_cluster_upstream_rq_total_total`. The encoder that the control plane uses appends `_total` to every counter,
-/// so it cannot write these.
-pub(super) fn prometheus(groups: &[Totals]) -> String {
+/// The Prometheus format with Envoy's names: dashboards of App Mesh read `envoy_cluster_upstream_rq`, not
+/// `envoy_cluster_upstream_rq_total_total`. The control plane's encoder appends `_total` to every counter, so it
+/// cannot write these names.
+pub(super) fn prometheus(groups: &[ScopeStats]) -> String {
     let mut families: BTreeMap<String, (Type, String)> = BTreeMap::new();
     for group in groups {
         let label = match group.scope {

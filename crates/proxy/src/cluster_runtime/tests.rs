@@ -89,12 +89,12 @@ fn ejection_lasts_longer_each_time() {
 }
 
 #[test]
-fn ceilings_count_only_when_there_is_one() {
-    let ceiling = Ceiling::new(1);
-    assert!(ceiling.try_take());
-    assert!(!ceiling.try_take());
-    ceiling.release();
-    assert!(ceiling.try_take());
-    let none = Ceiling::new(u32::MAX);
-    assert!(none.try_take() && none.try_take() && !none.is_open());
+fn circuit_breakers_only_count_with_a_limit() {
+    let breaker = CircuitBreaker::new(1);
+    assert!(breaker.try_acquire());
+    assert!(!breaker.try_acquire());
+    breaker.release();
+    assert!(breaker.try_acquire());
+    let none = CircuitBreaker::new(u32::MAX);
+    assert!(none.try_acquire() && none.try_acquire() && !none.is_open());
 }

@@ -7,10 +7,11 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::access_loggers::{file::v3 as file, stream::v3 as stream};
 use envoy_types::pb::google::protobuf;
 
+use super::any::{any_name, decode_any};
+use super::data_source::inline_data;
 use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::field::field;
 use super::format::{DEFAULT_ACCESS_LOG, Format, LogFields};
-use super::value::{any_name, decode_any, inline_data};
 
 /// One configured log: a file path and the format of a line.
 #[derive(Debug)]
@@ -136,7 +137,7 @@ impl Json {
             .iter()
             .map(|(name, value)| Ok((name.clone(), Self::compile(value).context(name)?)))
             .collect::<ConfigResult<Vec<_>>>()?;
-        // A protobuf map has no order; Envoy prints keys sorted.
+        // A protobuf map has no order; Envoy prints sorted keys.
         fields.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Self::Object(fields))
     }

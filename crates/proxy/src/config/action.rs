@@ -1,4 +1,4 @@
-//! What a route does with a request: forward it, redirect it, or answer it.
+//! The action of a route: forward, redirect or direct response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,15 @@ use bytes::Bytes;
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::{HeaderName, HeaderValue, StatusCode};
 
+use super::data_source::inline_data;
 use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::field::{Wrapped, field};
 use super::mutation::{Mutations, mutations};
+use super::regex::Substitution;
 use super::retry::RetryPolicy;
-use super::value::{Substitution, Weighted, inline_data};
+use super::weighted::Weighted;
 
-/// Request bodies are kept for a retry up to this size, unless the route says otherwise.
+/// Maximum bytes of a request body that are kept for a retry, unless the route sets another limit.
 const DEFAULT_BUFFER_LIMIT: u64 = 64 * 1024;
 /// Upper bound of any configured limit.
 const MAX_BUFFER_LIMIT: u64 = 16 * 1024 * 1024;
@@ -28,7 +30,7 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Forward {
     pub(crate) target: Target,
-    /// From the end of the request to the end of the response; `None` is no timeout.
+    /// From the end of the request to the end of the response; `None` disables it.
     pub(crate) timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Option<Duration>>,
     pub(crate) max_duration: Option<Duration>,
@@ -70,7 +72,7 @@ pub(crate) enum PathRewrite {
 pub(crate) enum HostRewrite {
     Keep,
     Literal(HeaderValue),
-    /// The chosen endpoint's hostname.
+    /// The hostname of the selected endpoint.
     Upstream,
     Header(HeaderName),
 }
@@ -251,7 +253,7 @@ fn path_rewrite(
         (true, Some(regex), true) => Ok(PathRewrite::Regex(
             Substitution::compile(regex).context("regex_rewrite")?,
         )),
-        // `path_rewrite` is a format in Envoy; only the constant kind is known here.
+        // `path_rewrite` is a format in Envoy; only constants are supported here.
         (true, None, false) if full.contains('%') => Err(ConfigError::new(
             "path_rewrite",
             "format operators are not supported",

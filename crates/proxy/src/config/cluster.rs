@@ -1,6 +1,7 @@
 //! `Cluster`: discovery, load balancing, circuit breakers, health checks and protocol of upstream hosts.
 
-pub(super) mod protocol;
+mod bind_config;
+pub(super) mod http_protocol_options;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::endpoint::{self, Assignment};
 use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::field::{Field, Wrapped, field};
 use super::health_check::{self, HealthCheck};
-use protocol::MAX_CONCURRENT_STREAMS;
+use http_protocol_options::MAX_CONCURRENT_STREAMS;
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -28,7 +29,7 @@ pub(crate) struct Cluster {
     pub(crate) outlier: Option<Outlier>,
     pub(crate) health_checks: Vec<HealthCheck>,
     pub(crate) protocol: Protocol,
-    /// Percent of healthy hosts below which health is ignored.
+    /// Percentage of healthy hosts below which health is ignored (panic).
     pub(crate) panic_threshold: f64,
     pub(crate) locality_weighted: bool,
     pub(crate) idle_timeout: Option<Duration>,
@@ -37,7 +38,7 @@ pub(crate) struct Cluster {
     pub(crate) http2_keepalive: Option<Http2Keepalive>,
     pub(crate) buffer_limit: Option<u32>,
     pub(crate) mark: Option<u32>,
-    /// Probes of the kernel's TCP.
+    /// TCP keep-alive probes.
     pub(crate) keepalive: Option<core::TcpKeepalive>,
 }
 
@@ -48,7 +49,7 @@ pub(crate) enum Discovery {
     Static(Arc<Assignment>),
     /// Every address of every name is an endpoint.
     StrictDns(Dns),
-    /// The first address of the one name is the endpoint of new connections.
+    /// The first address of the name is the endpoint of new connections.
     LogicalDns(Dns),
     /// The original destination of the client's connection.
     OriginalDst {
@@ -70,7 +71,7 @@ pub(crate) enum Policy {
     Random,
 }
 
-/// Circuit-breaker ceilings at default priority; `u32::MAX` is no ceiling.
+/// Circuit-breaker thresholds of default priority; `u32::MAX` means unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) connections: u32,
@@ -151,11 +152,11 @@ pub(crate) fn compile(cluster: &proto::Cluster) -> ConfigResult<Cluster> {
         http2_keepalive: None,
         buffer_limit: cluster.per_connection_buffer_limit_bytes.value(),
         mark: field!(cluster.upstream_bind_config)
-            .compile(protocol::bind_mark)?
+            .compile(bind_config::bind_mark)?
             .flatten(),
         keepalive: connection.and_then(|options| options.tcp_keepalive),
     };
-    protocol::compile(cluster, &mut compiled)?;
+    http_protocol_options::compile(cluster, &mut compiled)?;
     Ok(compiled)
 }
 
@@ -170,7 +171,7 @@ pub(super) fn plaintext(socket: Field<'_, Option<core::TransportSocket>>) -> Con
     }
 }
 
-/// Envoy writes "no limit" as zero.
+/// A limit in which Envoy writes "no limit" as zero.
 pub(super) fn nonzero(limit: u32) -> Option<u32> {
     (limit != 0).then_some(limit)
 }
@@ -277,7 +278,7 @@ fn limits(breakers: &proto::CircuitBreakers) -> ConfigResult<Limits> {
     reject_set!(breakers; per_host_thresholds);
     let mut limits = Limits::default();
     for (index, threshold) in breakers.thresholds.iter().enumerate() {
-        // Routes of high priority are refused, so thresholds for them have no effect.
+        // Routes of high priority are rejected, so thresholds for them have no effect.
         if threshold.priority != core::RoutingPriority::Default as i32 {
             continue;
         }
@@ -303,8 +304,8 @@ fn limits(breakers: &proto::CircuitBreakers) -> ConfigResult<Limits> {
 
 fn outlier(outlier: &proto::OutlierDetection) -> ConfigResult<Outlier> {
     reject_set!(outlier; split_external_local_origin_errors, monitors, detect_degraded_hosts);
-    // Success-rate ejection is on by default in Envoy (from five hosts and a hundred requests each); only an
-    // explicit request for it is refused, since refusing the default would refuse every outlier configuration.
+    // Success-rate ejection is on by default in Envoy (from five hosts and a hundred requests each). Only an explicit
+    // request for it is rejected, since rejecting the default would reject every outlier configuration.
     for enforcing in [
         field!(outlier.enforcing_success_rate),
         field!(outlier.enforcing_failure_percentage),

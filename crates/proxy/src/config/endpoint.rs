@@ -1,19 +1,20 @@
-//! `ClusterLoadAssignment`: which endpoints a cluster has, with priority, weight and health.
+//! `ClusterLoadAssignment`: the endpoints of a cluster, with priority, weight and health.
 
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as proto;
 
+use super::address::host_port;
 use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::field::{Wrapped, field};
-use super::value::host_port;
 
-/// Endpoints of one cluster, in the order in which they were declared.
+/// Endpoints of one cluster, in the order of declaration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Percent; how many times its share of health a priority may carry before traffic spills over.
+    /// `overprovisioning_factor` in percent: the factor by which a priority may exceed its share of health before
+    /// traffic spills over.
     pub(crate) overprovisioning: u32,
 }
 
@@ -36,7 +37,7 @@ pub(crate) struct Endpoint {
     pub(crate) weight: u32,
     pub(crate) priority: u32,
     pub(crate) locality: u32,
-    /// Zero when the locality has none.
+    /// Zero when the locality has no weight.
     pub(crate) locality_weight: u32,
     pub(crate) health: Health,
     pub(crate) health_check_port: Option<u16>,
@@ -49,7 +50,7 @@ pub(crate) struct Endpoint {
 pub(crate) enum Health {
     Healthy,
     Degraded,
-    /// Unhealthy, timed out or draining: used in panic only.
+    /// Unhealthy, timed out or draining: only used in panic.
     Unhealthy,
 }
 
@@ -79,7 +80,7 @@ pub(crate) fn compile(assignment: &proto::ClusterLoadAssignment) -> ConfigResult
     Ok(compiled)
 }
 
-/// An endpoint of the locality with this number.
+/// Compiles an endpoint of the locality with this index.
 fn endpoint(
     number: u32,
     locality: &proto::LocalityLbEndpoints,

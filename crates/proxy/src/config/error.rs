@@ -1,11 +1,11 @@
-//! Why a resource was rejected: the field and the reason.
+//! The reason why a resource is rejected: a field and a message.
 
 use std::fmt;
 
-/// Names the field (a path such as `virtual_hosts[2].routes[0].match`) and the reason.
+/// The rejected field (a path such as `virtual_hosts[2].routes[0].match`) and the reason.
 ///
-/// The text is sent back to the control plane as the NACK detail, so it is written for the operator who has to
-/// change that field.
+/// The text is sent back to the control plane as the NACK detail, so it is written for the operator who has to change
+/// that field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConfigError {
     field: String,
@@ -22,8 +22,8 @@ impl ConfigError {
         }
     }
 
-    /// The field is understood, but this proxy cannot do what it asks for. Adopting the resource without it would
-    /// change behaviour silently, so the resource is refused.
+    /// The field is known, but not supported. Ignoring it would change behaviour silently, so the resource is
+    /// rejected.
     pub(crate) fn unsupported(field: impl Into<String>) -> Self {
         Self::new(field, "is set, but this proxy does not support it")
     }
@@ -39,7 +39,7 @@ impl ConfigError {
         self
     }
 
-    /// The path of the field at fault, from the resource's root.
+    /// The path of the field, from the root of the resource.
     #[cfg(test)]
     pub(crate) fn field(&self) -> &str {
         &self.field

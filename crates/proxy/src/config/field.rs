@@ -1,4 +1,4 @@
-//! Reading one field of a protobuf message, so that an error names the field.
+//! Access to one field of a protobuf message; errors name the field.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl<'a, M> Field<'a, Option<M>> {
         self.value.as_ref().ok_or_else(|| self.error("is required"))
     }
 
-    /// What `compile` makes of the message, if there is one.
+    /// Compiles the message, if it is present.
     pub(crate) fn compile<T>(
         self,
         compile: impl FnOnce(&'a M) -> ConfigResult<T>,
@@ -47,7 +47,7 @@ impl<'a, M> Field<'a, Option<M>> {
 }
 
 impl<'a, M> Field<'a, Vec<M>> {
-    /// What `compile` makes of each message; an error names its index.
+    /// Compiles each message; an error names its index.
     pub(crate) fn each<T>(
         self,
         mut compile: impl FnMut(&'a M) -> ConfigResult<T>,
@@ -69,7 +69,7 @@ impl Field<'_, Option<protobuf::Duration>> {
         Ok(self.read()?.unwrap_or(default))
     }
 
-    /// Like [`Field::duration`], but rejects zero, with which a loop would spin.
+    /// Like [`Field::duration`], but rejects zero, which would make a loop spin.
     pub(crate) fn positive(self, default: Duration) -> ConfigResult<Duration> {
         let read = self.duration(default)?;
         ensure(!read.is_zero(), self.name, "must be positive")?;
@@ -86,7 +86,7 @@ impl Field<'_, Option<protobuf::Duration>> {
 }
 
 impl Field<'_, u32> {
-    /// A port number; `None` where the field is zero.
+    /// A port number; `None` when the field is zero.
     pub(crate) fn port(self) -> ConfigResult<Option<u16>> {
         let port = u16::try_from(*self.value).map_err(|_| self.error("is not a port number"))?;
         Ok((port != 0).then_some(port))
@@ -94,7 +94,7 @@ impl Field<'_, u32> {
 }
 
 impl Field<'_, Option<protobuf::UInt32Value>> {
-    /// A port number; zero is one, too.
+    /// A port number; zero is valid.
     pub(crate) fn port(self) -> ConfigResult<Option<u16>> {
         self.value
             .value()
@@ -116,7 +116,7 @@ impl Field<'_, String> {
         ensure(!self.value.is_empty(), self.name, "is required")
     }
 
-    /// The value of a header; `None` where the field is empty.
+    /// A header value; `None` when the field is empty.
     pub(crate) fn header_value(self) -> ConfigResult<Option<HeaderValue>> {
         if self.value.is_empty() {
             return Ok(None);
@@ -156,7 +156,7 @@ fn duration(value: &protobuf::Duration) -> ConfigResult<Duration> {
     let negative = |_| ConfigError::new("", "is a negative duration");
     let seconds = u64::try_from(value.seconds).map_err(negative)?;
     let nanos = u32::try_from(value.nanos).map_err(negative)?;
-    // The bounds that protobuf itself sets.
+    // The bounds of `google.protobuf.Duration`.
     let is_valid = nanos < 1_000_000_000 && seconds <= 315_576_000_000;
     ensure(is_valid, "", "is not a valid duration")?;
     Ok(Duration::new(seconds, nanos))

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 
 use super::error::{ConfigError, ConfigResult};
+use super::request_field::RequestField;
 use super::start_time;
-use super::value::RequestField;
 
 /// The values that a format can print, of one request or connection.
 #[derive(Default)]
@@ -58,11 +58,11 @@ enum Operator {
     Text(for<'a> fn(&LogFields<'a>) -> &'a str),
     Address(fn(&LogFields<'_>) -> Option<SocketAddr>, Part),
     GrpcStatus,
-    /// Empty for what Envoy knows and is never present here (dynamic metadata, TLS fields): prints `-`.
+    /// An operator of Envoy whose value is never present here (dynamic metadata, TLS fields): prints `-`.
     Fixed(String),
 }
 
-/// Whose headers are printed.
+/// The message whose headers are printed.
 #[derive(Debug, Clone, Copy)]
 enum Source {
     Request,
@@ -77,14 +77,14 @@ enum Part {
     Port,
 }
 
-/// A header with an optional alternative.
+/// A header name with an optional alternative.
 #[derive(Debug, Clone)]
 struct Lookup {
     first: RequestField,
     second: Option<RequestField>,
 }
 
-/// Envoy's own default for file access logs.
+/// Envoy's default format of file access logs.
 pub(crate) const DEFAULT_ACCESS_LOG: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% \"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n";
 
 impl Format {
@@ -116,7 +116,7 @@ impl Format {
         Ok(Self { pieces })
     }
 
-    /// The text when the format has no operator.
+    /// The text of a format without operators.
     pub(crate) fn literal(&self) -> Option<&str> {
         match self.pieces.as_slice() {
             [] => Some(""),
@@ -146,7 +146,7 @@ impl Format {
         }
     }
 
-    /// For JSON logs: a lone operator with a numeric value becomes a JSON number, an absent one null.
+    /// The value for JSON logs: a lone operator with a numeric value becomes a JSON number, an absent value null.
     pub(crate) fn json(&self, fields: &LogFields<'_>) -> serde_json::Value {
         let mut text = String::new();
         if let [Piece::Operator(operator, _)] = self.pieces.as_slice() {
@@ -166,7 +166,7 @@ impl Format {
     }
 }
 
-/// Splits at the closing `%`, which may not be one inside the parentheses of an argument.
+/// Splits at the closing `%`, which is not one inside the parentheses of an argument.
 fn split_command(text: &str) -> Option<(&str, &str)> {
     let mut depth = 0usize;
     for (index, byte) in text.bytes().enumerate() {

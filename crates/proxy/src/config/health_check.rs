@@ -31,10 +31,10 @@ pub(crate) enum Probe {
 pub(crate) struct HttpProbe {
     pub(crate) method: http::Method,
     pub(crate) path: String,
-    /// Empty: the cluster's name, as in Envoy.
+    /// Value of the `host` header; empty: the cluster's name, as in Envoy.
     pub(crate) host: String,
     pub(crate) http2: bool,
-    /// Half-open ranges of good statuses.
+    /// Half-open ranges of statuses that count as healthy.
     pub(crate) expected: Vec<(u16, u16)>,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -43,7 +43,7 @@ pub(crate) struct HttpProbe {
 pub(crate) struct GrpcProbe {
     /// `HealthCheckRequest.service`; empty for the server as a whole.
     pub(crate) service: String,
-    /// Empty: the cluster's name.
+    /// Value of `:authority`; empty: the cluster's name.
     pub(crate) authority: String,
     pub(crate) metadata: Vec<(HeaderName, HeaderValue)>,
 }
@@ -51,7 +51,7 @@ pub(crate) struct GrpcProbe {
 #[derive(Debug)]
 pub(crate) struct TcpProbe {
     pub(crate) send: Vec<u8>,
-    /// Each must appear in the answer, in this order.
+    /// Byte sequences that must appear in the answer in this order.
     pub(crate) receive: Vec<Vec<u8>>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn compile(check: &proto::HealthCheck) -> ConfigResult<HealthCheck> {
         }
         None => return Err(ConfigError::new("health_checker", "is required")),
     };
-    // Other intervals only change how soon health is known, so `interval` is used for all of them.
+    // The other intervals only change how soon health is known, so `interval` is used for all of them.
     field!(check.no_traffic_interval).duration(Duration::ZERO)?;
     field!(check.timeout).required()?;
     field!(check.interval).required()?;

@@ -10,12 +10,12 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use http::HeaderValue;
 
 use super::access_log::AccessLog;
-use super::cluster::protocol::{MAX_CONCURRENT_STREAMS, http2_keepalive};
+use super::any::{any_name, decode_any};
+use super::cluster::http_protocol_options::{MAX_CONCURRENT_STREAMS, http2_keepalive};
 use super::cluster::{Http2Keepalive, nonzero};
 use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::field::{Wrapped, field};
 use super::route::{self, RouteTable};
-use super::value::{any_name, decode_any};
 
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
@@ -26,12 +26,12 @@ pub(crate) struct HttpConnectionManager {
     pub(crate) stat_prefix: Arc<str>,
     pub(crate) routes: Routes,
     pub(crate) server: ServerHeader,
-    /// Between two events of one stream.
+    /// Maximum time between two events of one stream.
     pub(crate) stream_idle_timeout: Option<Duration>,
-    /// For the whole request to arrive.
+    /// Maximum time for the whole request to arrive.
     pub(crate) request_timeout: Option<Duration>,
     pub(crate) request_headers_timeout: Option<Duration>,
-    /// Of a connection without streams.
+    /// Maximum idle time of a connection without streams.
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) max_connection_duration: Option<Duration>,
     pub(crate) max_requests_per_connection: Option<u32>,
@@ -66,12 +66,12 @@ pub(crate) enum Codec {
 
 #[derive(Debug)]
 pub(crate) enum Routes {
-    /// A route table delivered as a resource of its own.
+    /// The name of a route table that RDS delivers.
     Named(Arc<str>),
     Inline(Arc<RouteTable>),
 }
 
-/// How the `server` response header is set.
+/// The treatment of the `server` response header.
 #[derive(Debug)]
 pub(crate) enum ServerHeader {
     Overwrite(HeaderValue),
@@ -82,7 +82,7 @@ pub(crate) enum ServerHeader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StripPort {
     Keep,
-    /// Only when it is the listener's own port.
+    /// Only when the port is the listener's own.
     Matching,
     Any,
 }
@@ -178,7 +178,7 @@ fn common(
     Ok(())
 }
 
-/// The router must be the last filter, and is the only one supported. Returns whether it adds `x-envoy-*` headers.
+/// The router must be the last filter, and is the only supported one. Returns whether it adds `x-envoy-*` headers.
 fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
     let found = field!(config.http_filters).each(filter)?;
     let router = found.into_iter().flatten().last();
@@ -186,7 +186,7 @@ fn filters(config: &proto::HttpConnectionManager) -> ConfigResult<bool> {
         .ok_or_else(|| ConfigError::new("http_filters", "must end with envoy.filters.http.router"))
 }
 
-/// Whether this is the router, and if so, whether it adds `x-envoy-*` headers; `None` for a filter that does nothing here.
+/// `Some` for the router, with whether it adds `x-envoy-*` headers; `None` for a filter without effect here.
 fn filter(filter: &proto::HttpFilter) -> ConfigResult<Option<bool>> {
     use proto::http_filter::ConfigType;
     let any = match &filter.config_type {
@@ -203,7 +203,7 @@ fn filter(filter: &proto::HttpFilter) -> ConfigResult<Option<bool>> {
             reject_set!(router; upstream_log, upstream_http_filters, strict_check_headers, respect_expected_rq_timeout);
             Ok(Some(!router.suppress_envoy_headers))
         }
-        // gRPC statistics only count.
+        // The gRPC statistics filter only counts.
         Some((GRPC_STATS, _)) => Ok(None),
         _ if filter.is_optional => Ok(None),
         _ => Err(ConfigError::new(

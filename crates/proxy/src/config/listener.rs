@@ -1,4 +1,4 @@
-//! `Listener`: an address, the filter chains of its connections, and how one is chosen.
+//! `Listener`: an address, and the filter chains with their match criteria.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use envoy_types::pb::envoy::config::listener::v3::filter_chain_match::Connection
 use ipnet::IpNet;
 use prost::Message;
 
+use super::address::{cidr, socket_address};
+use super::any::{any_name, decode_any};
 use super::cluster::plaintext;
 use super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::field::{Field, Wrapped, field};
 use super::http_connection_manager::{self, HttpConnectionManager};
 use super::tcp_proxy::{self, TcpProxy};
-use super::value::{any_name, cidr, decode_any, socket_address};
 
 const ORIGINAL_DST: &str = "envoy.extensions.filters.listener.original_dst.v3.OriginalDst";
 const TLS_INSPECTOR: &str = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
@@ -31,17 +32,18 @@ const FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     pub(crate) address: SocketAddr,
-    /// A listener that only receives connections handed over by another is known but not bound.
+    /// Whether the listener has a socket. One that only receives connections from another listener has none.
     pub(crate) bind: bool,
     pub(crate) original_dst: bool,
     pub(crate) backlog: u32,
     pub(crate) chains: Vec<Arc<Chain>>,
     pub(crate) default_chain: Option<Arc<Chain>>,
-    /// Whether choosing a chain needs the connection's first bytes.
+    /// Whether the choice of a filter chain needs the connection's first bytes.
     pub(crate) inspects: bool,
-    /// `listener_filters_timeout`: how long the first bytes of a connection may take; `None` is no limit.
+    /// `listener_filters_timeout`: deadline for the first bytes of a connection; `None` is no limit.
     pub(crate) filters_timeout: Option<Duration>,
-    /// A connection whose first bytes did not arrive in time goes on without them, instead of being closed.
+    /// `continue_on_listener_filters_timeout`: a connection whose first bytes do not arrive in time is served without
+    /// them instead of being closed.
     pub(crate) continue_on_timeout: bool,
 }
 
@@ -49,7 +51,7 @@ pub(crate) struct Listener {
 pub(crate) struct Chain {
     matcher: ChainMatch,
     pub(crate) filter: Filter,
-    /// The message it was compiled from; an equal one keeps its connections through a listener update.
+    /// The encoded message; a chain with an equal one keeps its connections through a listener update.
     source: Vec<u8>,
     retired: AtomicBool,
     silence_reported: AtomicBool,
@@ -75,11 +77,11 @@ struct ChainMatch {
     source_type: ConnectionSourceType,
 }
 
-/// The properties of a connection by which its filter chain is chosen.
+/// The properties of a connection that select its filter chain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConnectionInfo<'a> {
     pub(crate) source: SocketAddr,
-    /// The address that the client connected to; the original destination when the listener restores it.
+    /// The destination address of the connection; the original destination when the listener restores it.
     pub(crate) destination: SocketAddr,
     pub(crate) server_name: &'a str,
     /// `tls` or `raw_buffer`.
@@ -87,7 +89,7 @@ pub(crate) struct ConnectionInfo<'a> {
     pub(crate) application_protocols: &'a [&'a str],
 }
 
-/// Compiles a listener. Chains equal to one of `previous` are shared with it, so that their connections live on.
+/// Compiles a listener. Chains equal to one of `previous` are shared with it, so that their connections stay open.
 pub(crate) fn compile(
     listener: &proto::Listener,
     previous: Option<&Listener>,
@@ -135,7 +137,7 @@ pub(crate) fn compile(
     })
 }
 
-/// Whether a listener filter restores the original destination; those that inspect the first bytes do not.
+/// Whether a listener filter restores the original destination; inspectors of the first bytes do not.
 fn restores_destination(filter: &proto::ListenerFilter) -> ConfigResult<bool> {
     use proto::listener_filter::ConfigType;
     reject_set!(filter; filter_disabled);
@@ -166,7 +168,7 @@ fn compile_chain(chain: &proto::FilterChain, old: &[&Arc<Chain>]) -> ConfigResul
     plaintext(field!(chain.transport_socket))?;
     let matcher = field!(chain.filter_chain_match).compile(ChainMatch::compile)?;
     let filter = match chain.filters.as_slice() {
-        // As Envoy: a chain without filters closes its connections.
+        // As in Envoy, a chain without filters closes its connections.
         [] => Filter::Close,
         [filter] => network_filter(filter)?,
         _ => {
@@ -218,7 +220,7 @@ impl Chain {
         self.retired.load(Ordering::Relaxed)
     }
 
-    /// Whether this is the first client of the chain, over all workers, that is reported as silent.
+    /// Returns true once for each chain, over all workers: at the first report of a silent client.
     pub(crate) fn reports_silence(&self) -> bool {
         !self.silence_reported.swap(true, Ordering::Relaxed)
     }
@@ -257,7 +259,7 @@ impl ChainMatch {
             || !self.application_protocols.is_empty()
     }
 
-    /// How specific the match is, criterion by criterion in Envoy's order; `None` when it does not match.
+    /// The specificity of the match, criterion by criterion in Envoy's order; `None` when it does not match.
     fn rank(&self, connection: &ConnectionInfo<'_>) -> Option<[u32; 8]> {
         let (source, destination) = (connection.source, connection.destination);
         let local = source.ip().is_loopback() || source.ip() == destination.ip();
@@ -286,7 +288,7 @@ impl ChainMatch {
     }
 }
 
-/// A criterion that is met ranks above one that is not given.
+/// A criterion that matches ranks above an absent one.
 fn rank_one(is_given: bool, is_met: impl FnOnce() -> bool) -> Option<u32> {
     match is_given {
         false => Some(0),
@@ -294,12 +296,12 @@ fn rank_one(is_given: bool, is_met: impl FnOnce() -> bool) -> Option<u32> {
     }
 }
 
-/// Longer prefixes rank higher; no prefix at all ranks lowest.
+/// Longer prefixes rank higher; an absent prefix ranks lowest.
 fn rank_cidrs(ranges: &[IpNet], ip: IpAddr) -> Option<u32> {
     if ranges.is_empty() {
         return Some(0);
     }
-    // A socket of both families shows IPv4 clients as mapped addresses.
+    // A dual-stack socket reports IPv4 clients with mapped addresses.
     let ip = ip.to_canonical();
     let matching = ranges.iter().filter(|range| range.contains(&ip));
     matching
@@ -307,7 +309,7 @@ fn rank_cidrs(ranges: &[IpNet], ip: IpAddr) -> Option<u32> {
         .max()
 }
 
-/// An exact name ranks above every wildcard, a longer wildcard above a shorter.
+/// An exact name ranks above every wildcard, a longer wildcard above a shorter one.
 fn rank_names(names: &[String], name: &str) -> Option<u32> {
     if names.is_empty() {
         return Some(0);
@@ -325,13 +327,13 @@ fn rank_names(names: &[String], name: &str) -> Option<u32> {
 }
 
 impl Listener {
-    /// The most specific chain that matches, else the default chain.
+    /// The most specific matching chain, otherwise the default chain.
     pub(crate) fn choose(&self, connection: &ConnectionInfo<'_>) -> Option<&Arc<Chain>> {
         let ranked = self
             .chains
             .iter()
             .filter_map(|chain| Some((chain.matcher.rank(connection)?, chain)));
-        // Of equals the first: `max_by_key` would take the last.
+        // The first of several equal ones: `max_by_key` returns the last.
         let best = ranked.rev().max_by_key(|(rank, _)| *rank);
         best.map(|(_, chain)| chain).or(self.default_chain.as_ref())
     }

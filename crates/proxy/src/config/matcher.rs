@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::field::{Wrapped, field};
-use super::value::{Part, RequestField, Text, full_regex};
+use super::regex::full_regex;
+use super::request_field::RequestField;
+use super::string_matcher::{LiteralKind, StringMatcher};
 use envoy_types::pb::envoy::config::route::v3 as proto;
 use http::{HeaderMap, Method, header};
 
-/// The parts of a request that routes look at.
+/// The parts of a request that route matching reads.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestView<'a> {
     pub(crate) method: &'a Method,
     pub(crate) authority: &'a str,
-    /// Without the query.
+    /// The path without the query.
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) scheme: &'a str,
@@ -23,17 +25,17 @@ pub(crate) struct RequestView<'a> {
 #[derive(Debug)]
 pub(crate) struct Match {
     pub(crate) path: PathMatch,
-    /// Boxed and absent in most routes, so that the common route is small.
+    /// Predicates other than the path. Boxed and absent in most routes, so that the common route is small.
     rest: Option<Box<Remainder>>,
 }
 
 #[derive(Debug)]
 pub(crate) enum PathMatch {
     Any,
-    Text(Text),
+    String(StringMatcher),
     /// `/a` matches `/a` and `/a/b`, not `/ab`.
     Segments {
-        prefix: Text,
+        prefix: StringMatcher,
         length: usize,
     },
 }
@@ -56,15 +58,15 @@ struct HeaderMatch {
 #[derive(Debug)]
 enum HeaderTest {
     Present(bool),
-    Text(Text),
-    /// Half-open.
+    String(StringMatcher),
+    /// Half-open range.
     Range(i64, i64),
 }
 
 #[derive(Debug)]
 struct QueryMatch {
     name: String,
-    test: Option<Text>,
+    test: Option<StringMatcher>,
     present: bool,
 }
 
@@ -94,18 +96,20 @@ impl Match {
 fn path(value: &proto::RouteMatch) -> ConfigResult<PathMatch> {
     use proto::route_match::PathSpecifier;
     let ignore_case = !value.case_sensitive.value_or(true);
-    let literal = |part, text: &str| Text::literal(part, text, ignore_case);
+    let literal = |kind, text: &str| StringMatcher::literal(kind, text, ignore_case);
     Ok(match &value.path_specifier {
         Some(PathSpecifier::Prefix(prefix)) if prefix.is_empty() || prefix == "/" => PathMatch::Any,
-        Some(PathSpecifier::Prefix(prefix)) => PathMatch::Text(literal(Part::Prefix, prefix)),
-        Some(PathSpecifier::Path(path)) => PathMatch::Text(literal(Part::Whole, path)),
+        Some(PathSpecifier::Prefix(prefix)) => {
+            PathMatch::String(literal(LiteralKind::Prefix, prefix))
+        }
+        Some(PathSpecifier::Path(path)) => PathMatch::String(literal(LiteralKind::Exact, path)),
         Some(PathSpecifier::PathSeparatedPrefix(prefix)) => PathMatch::Segments {
-            prefix: literal(Part::Prefix, prefix),
+            prefix: literal(LiteralKind::Prefix, prefix),
             length: prefix.len(),
         },
         Some(PathSpecifier::SafeRegex(regex)) => {
             let regex = full_regex(regex, false).context("safe_regex")?;
-            PathMatch::Text(Text::Regex(regex))
+            PathMatch::String(StringMatcher::Regex(regex))
         }
         Some(PathSpecifier::ConnectMatcher(_)) => {
             return Err(ConfigError::unsupported("connect_matcher"));
@@ -121,24 +125,24 @@ impl PathMatch {
     fn matches(&self, path: &str) -> bool {
         match self {
             Self::Any => true,
-            Self::Text(text) => text.matches(path),
+            Self::String(text) => text.matches(path),
             Self::Segments { prefix, length } => {
                 prefix.matches(path) && matches!(path.as_bytes().get(*length), None | Some(b'/'))
             }
         }
     }
 
-    /// How many bytes of a matching path `prefix_rewrite` replaces; `None` replaces all of it.
+    /// The number of bytes of a matching path that `prefix_rewrite` replaces; `None` replaces the whole path.
     pub(crate) fn rewritten_length(&self) -> Option<usize> {
         match self {
             Self::Any => Some(1),
             Self::Segments { length, .. } => Some(*length),
-            Self::Text(Text::Literal {
+            Self::String(StringMatcher::Literal {
                 text,
-                part: Part::Prefix,
+                kind: LiteralKind::Prefix,
                 ..
             }) => Some(text.len()),
-            Self::Text(_) => None,
+            Self::String(_) => None,
         }
     }
 }
@@ -166,20 +170,21 @@ impl HeaderMatch {
         let field = RequestField::parse(&value.name).ok_or_else(|| {
             ConfigError::new("name", format!("{:?} is not a header name", value.name))
         })?;
-        let literal = |part, text: &str| HeaderTest::Text(Text::literal(part, text, false));
+        let literal =
+            |kind, text: &str| HeaderTest::String(StringMatcher::literal(kind, text, false));
         let test = match &value.header_match_specifier {
             None => HeaderTest::Present(true),
             Some(Spec::PresentMatch(present)) => HeaderTest::Present(*present),
             Some(Spec::StringMatch(text)) => {
-                HeaderTest::Text(Text::compile(text).context("string_match")?)
+                HeaderTest::String(StringMatcher::compile(text).context("string_match")?)
             }
-            Some(Spec::ExactMatch(text)) => literal(Part::Whole, text),
-            Some(Spec::PrefixMatch(text)) => literal(Part::Prefix, text),
-            Some(Spec::SuffixMatch(text)) => literal(Part::Suffix, text),
-            Some(Spec::ContainsMatch(text)) => literal(Part::Anywhere, text),
+            Some(Spec::ExactMatch(text)) => literal(LiteralKind::Exact, text),
+            Some(Spec::PrefixMatch(text)) => literal(LiteralKind::Prefix, text),
+            Some(Spec::SuffixMatch(text)) => literal(LiteralKind::Suffix, text),
+            Some(Spec::ContainsMatch(text)) => literal(LiteralKind::Contains, text),
             Some(Spec::SafeRegexMatch(regex)) => {
                 let regex = full_regex(regex, false).context("safe_regex_match")?;
-                HeaderTest::Text(Text::Regex(regex))
+                HeaderTest::String(StringMatcher::Regex(regex))
             }
             Some(Spec::RangeMatch(range)) => HeaderTest::Range(range.start, range.end),
         };
@@ -195,8 +200,8 @@ impl HeaderMatch {
         let value = self.value(request);
         let matched = match (&self.test, value) {
             (HeaderTest::Present(wanted), value) => value.is_some() == *wanted,
-            (HeaderTest::Text(text), Some(value)) => text.matches(&value),
-            (HeaderTest::Text(text), None) if self.missing_is_empty => text.matches(""),
+            (HeaderTest::String(text), Some(value)) => text.matches(&value),
+            (HeaderTest::String(text), None) if self.missing_is_empty => text.matches(""),
             (HeaderTest::Range(start, end), Some(value)) => value
                 .parse::<i64>()
                 .is_ok_and(|number| number >= *start && number < *end),
@@ -206,7 +211,7 @@ impl HeaderMatch {
         matched != self.invert
     }
 
-    /// Several values of one name are compared as one, joined with commas.
+    /// Several values of one name are joined with commas and compared as one.
     fn value<'a>(&self, request: &RequestView<'a>) -> Option<Cow<'a, str>> {
         match &self.field {
             RequestField::Method => Some(request.method.as_str().into()),
@@ -236,9 +241,10 @@ impl QueryMatch {
         let (test, present) = match &value.query_parameter_match_specifier {
             None => (None, true),
             Some(Spec::PresentMatch(present)) => (None, *present),
-            Some(Spec::StringMatch(text)) => {
-                (Some(Text::compile(text).context("string_match")?), true)
-            }
+            Some(Spec::StringMatch(text)) => (
+                Some(StringMatcher::compile(text).context("string_match")?),
+                true,
+            ),
         };
         Ok(Self {
             name: value.name.clone(),

@@ -8,7 +8,7 @@ use super::error::{ConfigError, ConfigResult, ErrorContext, ensure};
 use super::field::{Field, Wrapped, field};
 use super::format::{Format, LogFields};
 
-/// One level's changes; removals happen before additions.
+/// The header changes of one level; removals happen before additions.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Mutation {
     remove: Vec<HeaderName>,
@@ -29,14 +29,14 @@ enum Value {
     Format(Format),
 }
 
-/// One level's changes of requests and of responses.
+/// The changes of requests and responses of one level.
 #[derive(Debug, Default)]
 pub(crate) struct Mutations {
     pub(crate) request: Mutation,
     pub(crate) response: Mutation,
 }
 
-/// Compiles the four lists of headers that route tables, virtual hosts, routes and weighted clusters have alike.
+/// Compiles the four header lists that route tables, virtual hosts, routes and weighted clusters have in common.
 macro_rules! mutations {
     ($message:ident) => {{
         use $crate::config::field::field;
@@ -69,7 +69,7 @@ impl Mutation {
         self.remove.is_empty() && self.add.is_empty()
     }
 
-    /// Changes headers. Formats see the headers as they are then, where `fields` has no request headers.
+    /// Changes headers. Formats read the headers as they are at that moment, unless `fields` has request headers.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, fields: &LogFields<'_>) {
         for name in &self.remove {
             headers.remove(name);
@@ -87,7 +87,8 @@ impl Mutation {
                     format.render(&fields, &mut text);
                     match HeaderValue::from_str(&text) {
                         Ok(value) => value,
-                        // A substituted value may hold anything the peer sent; what cannot be a header is dropped.
+                        // A substituted value can contain any bytes from the peer; one that is not a valid header
+                        // value is dropped.
                         Err(_) => continue,
                     }
                 }
@@ -113,7 +114,7 @@ impl Mutation {
 fn addition(option: &core::HeaderValueOption) -> ConfigResult<Addition> {
     let header = field!(option.header).required()?;
     let name = header_name(&header.key).context("header.key")?;
-    // `append`, deprecated, still wins where a control plane sends it.
+    // `append` is deprecated but takes precedence when a control plane sends it.
     let action = match option.append.value() {
         Some(true) => HeaderAppendAction::AppendIfExistsOrAdd,
         Some(false) => HeaderAppendAction::OverwriteIfExistsOrAdd,

@@ -1,4 +1,4 @@
-//! `RetryPolicy`: which failures are retried, how often and after which back-off.
+//! `RetryPolicy`: retriable failures, number of retries, and back-off.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -15,27 +15,27 @@ const BASE_INTERVAL: Duration = Duration::from_millis(25);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RetryPolicy {
-    /// The failures that are retried; a bit for each [`Failure`].
+    /// Retriable failures; a bit for each [`Failure`].
     failures: u8,
-    /// The response statuses that are retried.
+    /// Retriable response statuses.
     statuses: Vec<RangeInclusive<u16>>,
-    /// The gRPC statuses that are retried; a bit for each.
+    /// Retriable gRPC statuses; a bit for each.
     grpc_statuses: u32,
     pub(crate) retries: u32,
     pub(crate) per_try_timeout: Option<Duration>,
     base_interval: Duration,
     max_interval: Duration,
-    /// How many extra picks may be spent on avoiding hosts already tried.
+    /// Maximum extra picks to avoid hosts that were already tried.
     pub(crate) host_attempts: u32,
 }
 
-/// How an attempt failed before any response header arrived.
+/// The failure of an attempt before any response header arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     Connect,
-    /// Reset after the request had been sent, at least in part.
+    /// The connection was reset after the request had been sent, at least in part.
     Reset,
-    /// The upstream says that it did not process the request.
+    /// The upstream reports that it did not process the request.
     Refused,
     PerTryTimeout,
 }
@@ -115,7 +115,7 @@ impl RetryPolicy {
         Ok(())
     }
 
-    /// Whether a response with this status (and gRPC status, when the headers carry one) is tried again.
+    /// Whether a response with this status (and gRPC status, when the headers have one) is retried.
     pub(crate) fn retries_response(&self, status: StatusCode, grpc_status: Option<u32>) -> bool {
         self.retries_status(status.as_u16())
             || grpc_status.is_some_and(|grpc| grpc < 32 && self.grpc_statuses & (1 << grpc) != 0)
@@ -130,15 +130,16 @@ impl RetryPolicy {
             || failure == Failure::PerTryTimeout && self.retries_status(504)
     }
 
-    /// A random wait below `base × (2^n − 1)`, capped, for retry number `n` from 1. `random` is any 64 bits.
+    /// A random wait below `base × (2^n − 1)`, up to the maximum, for retry number `n` from 1. `random` is any 64
+    /// bits.
     pub(crate) fn back_off(&self, retry: u32, random: u64) -> Duration {
         let factor = (1u32 << retry.clamp(1, 16)) - 1;
-        let ceiling = (self.base_interval * factor)
+        let max_wait = (self.base_interval * factor)
             .min(self.max_interval)
             .as_micros()
             .max(1);
-        let ceiling = u64::try_from(ceiling).unwrap_or(u64::MAX);
-        Duration::from_micros(random % ceiling)
+        let max_wait = u64::try_from(max_wait).unwrap_or(u64::MAX);
+        Duration::from_micros(random % max_wait)
     }
 }
 

@@ -1,4 +1,4 @@
-//! `RouteConfiguration`: which virtual host a request belongs to, and which of its routes.
+//! `RouteConfiguration`: selects the virtual host of a request, and one of its routes.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -28,14 +28,14 @@ pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) matcher: Match,
     pub(crate) action: Action,
-    /// Route, virtual host and table, in the order in which they apply (most specific first).
+    /// The mutations of the route, its virtual host and its table, in the order of application (most specific first).
     pub(crate) request_mutations: Vec<Arc<Mutation>>,
     pub(crate) response_mutations: Vec<Arc<Mutation>>,
     pub(crate) attempt_count_to_upstream: bool,
     pub(crate) attempt_count_to_client: bool,
 }
 
-/// Domains in Envoy's order of search: exact, longest suffix wildcard, longest prefix wildcard, any.
+/// Domains in Envoy's search order: exact, longest suffix wildcard, longest prefix wildcard, any.
 #[derive(Debug, Default)]
 struct Domains {
     exact: HashMap<String, usize>,
@@ -46,7 +46,7 @@ struct Domains {
     any: Option<usize>,
 }
 
-/// What routes inherit from their virtual host and their table.
+/// Settings that routes inherit from their virtual host and their table.
 struct Inherited {
     request: Vec<Arc<Mutation>>,
     response: Vec<Arc<Mutation>>,
@@ -114,7 +114,7 @@ fn virtual_host(
     field!(host.routes).each(|route| Ok(Arc::new(compile_route(route, &inherited)?)))
 }
 
-/// The newer field of the two wins.
+/// The newer of two fields takes precedence.
 fn buffer_limit(newer: Option<u64>, older: Option<u32>) -> Option<u64> {
     newer.or(older.map(u64::from))
 }
@@ -154,7 +154,7 @@ fn compile_route(route: &proto::Route, inherited: &Inherited) -> ConfigResult<Ro
 }
 
 impl RouteTable {
-    /// The first route of the request's virtual host that matches.
+    /// The first matching route of the request's virtual host.
     pub(crate) fn find(&self, request: &RequestView<'_>) -> Option<&Arc<Route>> {
         let host = self.domains.find(request.authority, self.ignore_port)?;
         let mut routes = self.hosts.get(host)?.iter();
@@ -185,7 +185,7 @@ impl Domains {
         )
     }
 
-    /// Brings wildcards into the order in which they are tried.
+    /// Sorts wildcards into the order in which they are tried.
     fn sort(&mut self) {
         for wildcards in [&mut self.suffix, &mut self.prefix] {
             wildcards.sort_by_key(|(text, _)| Reverse(text.len()));
@@ -225,7 +225,7 @@ impl Domains {
     }
 }
 
-/// Whether this wildcard was not there before.
+/// Inserts a wildcard; returns false if it exists already.
 fn insert_new(wildcards: &mut Vec<(String, usize)>, text: &str, host: usize) -> bool {
     let is_new = wildcards.iter().all(|(known, _)| known != text);
     wildcards.push((text.to_owned(), host));

@@ -1,4 +1,4 @@
-//! `tcp_proxy`: which cluster a raw connection goes to.
+//! `tcp_proxy`: selects the cluster of a raw connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use envoy_types::pb::envoy::extensions::filters::network::tcp_proxy::v3 as proto
 use super::access_log::AccessLog;
 use super::error::{ConfigError, ConfigResult, ErrorContext, reject_set};
 use super::field::{Wrapped, field};
-use super::value::Weighted;
+use super::weighted::Weighted;
 
 #[derive(Debug)]
 pub(crate) struct TcpProxy {

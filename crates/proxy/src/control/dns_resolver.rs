@@ -1,5 +1,5 @@
-//! DNS for `STRICT_DNS` and `LOGICAL_DNS` clusters, through the system's resolver, refreshed at the cluster's rate. A
-//! failed lookup keeps the last answer.
+//! DNS resolution for `STRICT_DNS` and `LOGICAL_DNS` clusters, with the system's resolver, at the cluster's refresh
+//! rate. A failed lookup keeps the last answer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::cluster::{Cluster, Discovery, Dns};
 
-/// Answers that may wait for the control thread; lookups wait when there are more.
+/// Maximum answers that wait for the control thread; with more, lookups wait.
 const ANSWERS: usize = 64;
 
-/// A name, and the family of the addresses that are wanted.
+/// A name, and the requested address family.
 type Key = (Arc<str>, DnsLookupFamily);
 
 pub(super) struct Resolver {
@@ -24,20 +24,20 @@ pub(super) struct Resolver {
 }
 
 struct Name {
-    /// `None` until the first lookup ended, well or badly.
+    /// `None` until the first lookup has ended, successfully or not.
     addresses: Option<Vec<IpAddr>>,
     refresh: Duration,
     task: AbortOnDropHandle<()>,
 }
 
-/// A lookup's outcome.
+/// The result of a lookup.
 pub(super) struct Resolved {
     key: Key,
     /// `None` when the lookup failed.
     addresses: Option<Vec<IpAddr>>,
 }
 
-/// The names of a cluster's hosts, if they are resolved by DNS.
+/// The DNS settings of a cluster; `None` for clusters without DNS.
 pub(super) fn dns(cluster: &Cluster) -> Option<&Dns> {
     match &cluster.discovery {
         Discovery::StrictDns(dns) | Discovery::LogicalDns(dns) => Some(dns),
@@ -52,7 +52,7 @@ impl Resolver {
         (Self { names, sender }, receiver)
     }
 
-    /// Looks up these names from now on, and no others.
+    /// Replaces the names to look up.
     pub(super) fn set_names<'a>(&mut self, names: impl Iterator<Item = &'a Dns>) {
         let mut wanted: HashMap<Key, Duration> = HashMap::new();
         for dns in names {
@@ -70,7 +70,7 @@ impl Resolver {
                 continue;
             }
             let name = Name {
-                // Another interval is no reason to forget the addresses: the next lookup may fail.
+                // A changed interval keeps the addresses: the next lookup may fail.
                 addresses: known.and_then(|known| known.addresses.clone()),
                 refresh,
                 task: start(&key, refresh, &self.sender),
@@ -79,7 +79,7 @@ impl Resolver {
         }
     }
 
-    /// Starts lookups again that have ended by themselves: a bug, which must not freeze a name's addresses.
+    /// Restarts lookup tasks that ended unexpectedly; otherwise a name's addresses would never change again.
     pub(super) fn maintain(&mut self) {
         for (key, name) in &mut self.names {
             if name.task.is_finished() {
@@ -94,7 +94,7 @@ impl Resolver {
         self.names.values().any(|name| name.addresses.is_none())
     }
 
-    pub(super) fn note(&mut self, resolved: Resolved) {
+    pub(super) fn record(&mut self, resolved: Resolved) {
         if let Some(name) = self.names.get_mut(&resolved.key) {
             let known = name.addresses.take().unwrap_or_default();
             name.addresses = Some(resolved.addresses.unwrap_or(known));
@@ -130,7 +130,7 @@ async fn keep_resolving(key: Key, refresh: Duration, sender: mpsc::Sender<Resolv
     }
 }
 
-/// The addresses of the wanted family, without repetition, in the resolver's order.
+/// The addresses of the requested family, without duplicates, in the resolver's order.
 fn select(found: Vec<IpAddr>, family: DnsLookupFamily) -> Vec<IpAddr> {
     let mut unique: Vec<IpAddr> = Vec::new();
     for ip in found {
@@ -187,7 +187,7 @@ mod tests {
         let found: IpAddr = "10.0.0.1".parse().expect("an address");
         let (mut resolver, _answers) = Resolver::new();
         resolver.set_names([names(&host, 5)].iter());
-        resolver.note(Resolved {
+        resolver.record(Resolved {
             key: (host.clone(), DnsLookupFamily::V4Only),
             addresses: Some(vec![found]),
         });

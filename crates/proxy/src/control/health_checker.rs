@@ -17,7 +17,7 @@ use probe::{Outcome, probe};
 
 pub(crate) struct HealthChecker {
     tasks: HashMap<(Arc<str>, SocketAddr), HostChecks>,
-    /// For hosts of clusters that set no mark of their own.
+    /// `SO_MARK` for hosts of clusters that set none.
     mark: Option<u32>,
 }
 
@@ -30,7 +30,7 @@ struct HostChecks {
 }
 
 impl HostChecks {
-    /// Whether a check has ended by itself: a bug, which must not leave a host with its last verdict.
+    /// Whether a check task has ended unexpectedly; without a restart the host would keep its last result.
     fn has_ended(&self) -> bool {
         self.tasks.iter().any(|task| task.is_finished())
     }
@@ -42,7 +42,7 @@ impl HealthChecker {
         Self { tasks, mark }
     }
 
-    /// Checks the members of these clusters from now on, and no others.
+    /// Replaces the clusters whose members are checked.
     pub(crate) fn sync<'a>(&mut self, clusters: impl Iterator<Item = &'a Arc<ClusterRuntime>>) {
         let mut tasks = HashMap::new();
         for runtime in clusters.filter(|runtime| !runtime.config.health_checks.is_empty()) {
@@ -61,7 +61,7 @@ impl HealthChecker {
         self.tasks = tasks;
     }
 
-    /// Whether [`HealthChecker::sync`] would start a check again that ended by itself.
+    /// Whether [`HealthChecker::sync`] would restart a check task that ended unexpectedly.
     pub(crate) fn any_has_ended(&self) -> bool {
         self.tasks.values().any(HostChecks::has_ended)
     }
@@ -118,7 +118,7 @@ async fn keep_checking(target: CheckTarget, check: HealthCheck) {
             stats.check_failure.fetch_add(1, Ordering::Relaxed);
             (successes, failures) = (0, failures + 1);
         }
-        // As in Envoy the first result counts at once; later ones need their threshold.
+        // As in Envoy, the first result counts at once; later ones need their threshold.
         let first = target.host.has(HealthFlag::PendingActiveCheck);
         let unhealthy = target.host.has(HealthFlag::FailedActiveCheck);
         let counts = match passed {

@@ -1,7 +1,7 @@
-//! The last good configuration on disk, with which a proxy starts and serves without a control plane.
+//! The last good configuration on disk, with which a proxy can start and serve without a control plane.
 //!
-//! The file is a line with the SHA-256 of all that follows, a line of JSON with the format's version and the node, and
-//! the snapshot. A file that is damaged, of another format or of another node is refused as a whole: half a
+//! The file is a line with the SHA-256 of all that follows, a line of JSON with the format's version and the node,
+//! and the snapshot. A file that is damaged, of another format or of another node is rejected as a whole: half a
 //! configuration, or that of another node, is worse than none.
 
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ const FILE: &str = "last-good.snapshot";
 /// The version of the file's format.
 const SCHEMA: u64 = 1;
 
-/// The node whose configuration it is.
+/// The node that the configuration belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) node_id: String,
@@ -34,7 +34,7 @@ pub(super) struct Identity {
 pub(super) struct LastGood {
     file: Arc<Location>,
     pending: Option<(Instant, Snapshot)>,
-    /// The write under way, off the control thread: a slow disk delays neither health checks nor the admin port.
+    /// The current write, off the control thread: a slow disk delays neither health checks nor the admin port.
     writing: Option<JoinHandle<io::Result<()>>>,
     failing: Outage,
 }
@@ -42,11 +42,11 @@ pub(super) struct LastGood {
 struct Location {
     directory: PathBuf,
     identity: Identity,
-    /// Held while writing, so that the last write at the end does not meet one under way.
+    /// Held while writing, so that the final write does not overlap another one.
     lock: Mutex<()>,
 }
 
-/// Why a file is not used.
+/// The reason why a file is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error("it cannot be read")]
@@ -75,7 +75,7 @@ impl LastGood {
         }
     }
 
-    /// `None` when there is none, or none that can be used, which is logged; the proxy then waits for the control plane.
+    /// `None` when there is no usable file, which is logged; the proxy then waits for the control plane.
     pub(super) fn load(&self) -> Option<Snapshot> {
         let path = self.file.path();
         match self.file.load() {
@@ -88,13 +88,13 @@ impl LastGood {
         }
     }
 
-    /// Writes the snapshot soon, unless a newer one replaces it first.
+    /// Schedules a write of the snapshot, unless a newer one replaces it first.
     pub(super) fn save(&mut self, snapshot: Snapshot) {
         let since = self.pending.take().map(|(since, _)| since);
         self.pending = Some((since.unwrap_or_else(Instant::now), snapshot));
     }
 
-    /// Begins a write that is due, and takes the outcome of one that has ended. Called on every tick.
+    /// Starts a write that is due, and collects the result of one that has ended. Called on every tick.
     ///
     /// # Panics
     ///
@@ -183,7 +183,7 @@ impl Location {
         if sum != checksum(content).as_bytes() {
             return Err(LoadError::Checksum);
         }
-        // From here on the file is what some proxy wrote.
+        // The rest of the file is the output of some proxy.
         let schema = |found: &str| LoadError::Schema {
             found: found.to_owned(),
         };

@@ -1,5 +1,5 @@
-//! From endpoints and DNS answers to the hosts of a cluster. Hosts keep their identity, and with it their health and
-//! ejections, as long as their address stays.
+//! Computes the hosts of a cluster from endpoints and DNS answers. Hosts keep their identity, and with it their
+//! health and ejections, as long as their address stays.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::cluster_runtime::{
 use crate::config::cluster::{Cluster, Discovery, Limits};
 use crate::config::endpoint::{Assignment, Endpoint};
 
-/// What survives configuration changes, per cluster.
+/// The state of hosts that survives configuration changes, per cluster.
 #[derive(Default)]
 pub(super) struct HostHistory {
     clusters: HashMap<Arc<str>, ClusterHistory>,
@@ -29,12 +29,12 @@ struct ClusterHistory {
 
 struct TrackedHost {
     host: Arc<Host>,
-    /// Since when it has not been a member.
+    /// Time since which it has not been a member.
     absent: Option<Instant>,
 }
 
 impl HostHistory {
-    /// The runtime of a cluster; `current` itself when nothing about it changed.
+    /// The runtime of a cluster; `current` itself when nothing changed.
     pub(super) fn runtime(
         &mut self,
         config: &Arc<Cluster>,
@@ -52,7 +52,7 @@ impl HostHistory {
                 reported: HashSet::new(),
             });
         if known.limits != config.limits {
-            // Requests in flight give their places back to the old counters; the new ones start empty.
+            // Requests in flight release the old circuit breakers; the new ones start empty.
             known.limits = config.limits;
             let stats = known.state.stats.clone();
             known.state = Arc::new(State::new(config.limits, stats));
@@ -100,7 +100,7 @@ fn members(
         for endpoint in &assignment.endpoints {
             for ip in addresses(config, endpoint, resolver, &mut known.reported) {
                 let address = SocketAddr::new(ip, endpoint.port);
-                // An address listed twice is one host, as in Envoy.
+                // An address that is listed twice is one host, as in Envoy.
                 if list.iter().any(|member| member.host.address == address) {
                     continue;
                 }
@@ -162,7 +162,7 @@ fn host(
     endpoint: &Endpoint,
     address: SocketAddr,
 ) -> Arc<Host> {
-    // In DNS clusters the name that was looked up is the host's name, unless another is given.
+    // In DNS clusters the looked-up name is the hostname, unless another one is given.
     let hostname = if endpoint.hostname.is_empty() && dns(config).is_some() {
         &endpoint.host
     } else {
@@ -182,7 +182,8 @@ fn host(
         return tracked.host.clone();
     }
     let host = Arc::new(Host::new(address, hostname.clone()));
-    // Envoy sends requests to a LOGICAL_DNS host until a check has failed, and to others once one has passed.
+    // Envoy sends requests to a LOGICAL_DNS host until a check has failed, and to others only once a check has
+    // passed.
     let waits = checked && !matches!(config.discovery, Discovery::LogicalDns(_));
     host.set(HealthFlag::PendingActiveCheck, waits);
     known.hosts.insert(

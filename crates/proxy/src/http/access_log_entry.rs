@@ -11,7 +11,7 @@ use crate::access_log::Logs;
 use crate::config::format::LogFields;
 use crate::config::http_connection_manager::HttpConnectionManager;
 
-/// Written when dropped: whatever ends the request, its line appears.
+/// Written when dropped, so that every request is logged however it ends.
 pub(crate) struct AccessLogEntry {
     pub(crate) logs: Rc<Logs>,
     pub(crate) manager: Arc<HttpConnectionManager>,

@@ -1,4 +1,4 @@
-//! Values of header fields that nearly every message carries, without an allocation for each.
+//! Cached values of header fields that nearly every message has, to avoid an allocation for each.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use http::HeaderValue;
 const ID_LENGTH: usize = 36;
 const BATCH: usize = 64;
 
-/// Request identifiers (UUID version 4), written in batches into one buffer.
+/// Request ids (UUID version 4), generated in batches in one buffer.
 #[derive(Default)]
 pub(crate) struct RequestIds(Cell<Bytes>);
 
@@ -29,7 +29,7 @@ impl RequestIds {
     }
 }
 
-/// A random UUID (RFC 9562 section 5.4). It can be guessed, so it must not be used as a secret.
+/// A random UUID (RFC 9562 section 5.4). It is predictable, so it must not be used as a secret.
 fn write_uuid(out: &mut BytesMut) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     const VERSION: u128 = 0xf << 76;
@@ -44,7 +44,7 @@ fn write_uuid(out: &mut BytesMut) {
     }
 }
 
-/// Durations as whole milliseconds; short ones come from a table.
+/// Durations as whole milliseconds; short ones are precomputed.
 pub(crate) struct Milliseconds(Vec<HeaderValue>);
 
 impl Default for Milliseconds {

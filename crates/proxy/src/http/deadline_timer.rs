@@ -1,8 +1,8 @@
-//! Deadlines that cost almost nothing when they are not missed.
+//! Deadlines that cost almost nothing unless they are missed.
 //!
 //! Arming a runtime timer for each request costs more than routing it. The deadlines of successive requests on one
-//! connection mostly move forward, so one timer stays armed at an old deadline and, when it fires early, is set to the
-//! current one.
+//! connection mostly move forward, so one timer stays armed at an old deadline and, when it fires early, is set to
+//! the current one.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// One timer, re-used for the deadlines of one connection (HTTP/1) or one stream (HTTP/2).
+/// One timer, reused for the deadlines of one connection (HTTP/1) or one stream (HTTP/2).
 #[derive(Default)]
 pub(crate) struct DeadlineTimer(RefCell<Option<Pin<Box<Sleep>>>>);
 
@@ -38,8 +38,8 @@ impl DeadlineTimer {
         Poll::Pending
     }
 
-    /// Runs a future until it is done or the time given by `at` has come. `at` is asked again whenever the timer
-    /// fires, so it may move. The future is borrowed, because an `async fn` that owned it would hold it twice.
+    /// Runs a future until it is done or the deadline that `at` returns has passed. `at` is called again whenever the
+    /// timer fires, so it may move. The future is borrowed, because an `async fn` that owned it would store it twice.
     pub(crate) fn race<'a, F: Future>(
         &'a self,
         mut future: Pin<&'a mut F>,

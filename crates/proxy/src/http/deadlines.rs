@@ -11,15 +11,15 @@ pub(crate) struct Deadlines {
     pub(crate) started: Instant,
     /// From the start to the end of the request.
     pub(crate) request: Option<Duration>,
-    /// When request and response end at the latest, however much of them arrives.
+    /// Time at which request and response end at the latest, however much of them arrives.
     pub(crate) limit: Option<Instant>,
     /// From the end of the request to the end of the response.
     pub(crate) timeout: Option<Duration>,
-    /// Between two pieces of request or response.
+    /// Between two frames of request or response.
     pub(crate) idle: Option<Duration>,
 }
 
-/// The deadline that passed.
+/// The kind of the deadline that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
     Request,
@@ -29,13 +29,13 @@ pub(crate) enum Expired {
 }
 
 impl Deadlines {
-    /// The first deadline. `answered`: when the last piece of the response came.
+    /// The next deadline. `answered`: the time of the last frame of the response.
     pub(crate) fn next(&self, request: &BodyProgress, answered: Instant) -> Option<Instant> {
         let (idle, total) = self.both(request, answered);
         earlier(self.limit, earlier(idle, total))
     }
 
-    /// The deadline that passes first.
+    /// The kind of the next deadline.
     pub(crate) fn expired(&self, request: &BodyProgress, answered: Instant) -> Expired {
         let (idle, total) = self.both(request, answered);
         let at = earlier(self.limit, earlier(idle, total));
@@ -59,7 +59,7 @@ impl Deadlines {
         let total = if request.is_client_slow() {
             after(self.started, self.request)
         } else {
-            // The request is complete, or waits for the upstream to take more of it.
+            // The request is complete, or waits for the upstream to read more of it.
             after(read, self.timeout)
         };
         (after(read.max(answered), self.idle), total)

@@ -1,4 +1,4 @@
-//! Forwarding: chooses a cluster, rewrites the request for it, and makes a response of the outcome.
+//! Forwarding: selects a cluster, rewrites the request, and builds the response from the result.
 
 mod upstream_request;
 
@@ -29,7 +29,7 @@ use crate::config::action::{Forward, HostRewrite, Target, WeightedTarget};
 use crate::config::cluster::Protocol;
 use crate::config::format::LogFields;
 use crate::config::route::Route;
-use crate::upstream::Cluster;
+use crate::upstream::ThreadLocalCluster;
 use crate::upstream::connect::ConnectError;
 
 use upstream_request::{
@@ -70,7 +70,7 @@ impl RequestContext<'_> {
             );
         }
         if !upgrade {
-            // An offer to switch to another protocol may be ignored (RFC 9110 section 7.8).
+            // An `upgrade` offer may be ignored (RFC 9110 section 7.8).
             headers::remove_hop_headers(&mut parts.headers);
         }
         if self.rewrite(route, forward, weighted, parts).is_none() {
@@ -160,7 +160,7 @@ impl RequestContext<'_> {
             Ok(Ok(answer)) => {
                 let context = ResponseContext {
                     request: progress,
-                    // The timeout of the request ends when the response begins.
+                    // The request timeout ends when the response begins.
                     deadlines: Deadlines {
                         request: None,
                         ..deadlines
@@ -208,7 +208,7 @@ impl RequestContext<'_> {
         &self,
         forward: &'f Forward,
         headers: &HeaderMap,
-    ) -> Option<(Rc<Cluster>, Option<&'f WeightedTarget>)> {
+    ) -> Option<(Rc<ThreadLocalCluster>, Option<&'f WeightedTarget>)> {
         let local = self.session.worker.local();
         match &forward.target {
             Target::Cluster(name) => Some((local.clusters.get(name)?.clone(), None)),
@@ -223,7 +223,7 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Applies the route's rewrites of path, host and headers. `None` when the new path is not a valid one.
+    /// Applies the route's rewrites of path, host and headers. `None` when the new path is invalid.
     fn rewrite(
         &mut self,
         route: &Route,
@@ -360,7 +360,11 @@ impl RequestContext<'_> {
         Response::from_parts(head, ResponseBody::new(content, self.in_flight.take()))
     }
 
-    fn error_reply(&mut self, cluster: &Cluster, failed: RequestFailure) -> Response<ResponseBody> {
+    fn error_reply(
+        &mut self,
+        cluster: &ThreadLocalCluster,
+        failed: RequestFailure,
+    ) -> Response<ResponseBody> {
         if let Some(log_entry) = &mut self.log_entry {
             log_entry.attempts = failed.attempts;
         }

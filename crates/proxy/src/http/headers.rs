@@ -1,4 +1,4 @@
-//! Header fields that concern one hop only, and those that a proxy adds.
+//! Hop-by-hop header fields, and header fields that a proxy adds.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -14,8 +14,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 
-/// Headers that only proxies may set: the client's identity, retry and timeout overrides.
-/// Envoy removes the same headers where no address is configured as internal.
+/// Headers that only proxies may set: the client's identity, retry and timeout overrides. Envoy removes the same
+/// headers when no address is configured as internal.
 const UNTRUSTED: [HeaderName; 16] = [
     HeaderName::from_static("x-forwarded-client-cert"),
     HeaderName::from_static("x-envoy-internal"),
@@ -35,7 +35,7 @@ const UNTRUSTED: [HeaderName; 16] = [
     HeaderName::from_static("x-envoy-original-url"),
 ];
 
-/// Headers set by other proxies of the mesh; removed at the edge only (`use_remote_address`).
+/// Headers set by other proxies of the mesh; only removed at the edge (`use_remote_address`).
 const UNTRUSTED_AT_EDGE: [HeaderName; 5] = [
     HeaderName::from_static("x-envoy-decorator-operation"),
     HeaderName::from_static("x-envoy-downstream-service-cluster"),
@@ -44,16 +44,16 @@ const UNTRUSTED_AT_EDGE: [HeaderName; 5] = [
     HeaderName::from_static("x-envoy-original-host"),
 ];
 
-/// A request whose `connection` header names so many fields is refused.
+/// Number of fields in the `connection` header from which a request is refused.
 const MAX_NOMINATED: usize = 10;
-/// A longer `te` is refused when `connection` names it.
+/// Maximum bytes of a `te` header that `connection` names.
 const MAX_TE: usize = 256;
 
 /// The `connection` header names a field that a client must not remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ConnectionHeaderRejected;
 
-/// Which headers a request has, found in one pass over its names.
+/// The presence of header fields in a request, found in one pass over its names.
 #[derive(Default)]
 struct HeaderScan {
     hop: bool,
@@ -88,8 +88,8 @@ impl HeaderScan {
     }
 }
 
-/// Request headers as routes and upstreams see them. `connection` and `upgrade` stay until [`remove_hop_headers`],
-/// because they identify an upgrade.
+/// Removes the request headers that routes and upstreams must not see. `connection` and `upgrade` stay until
+/// [`remove_hop_headers`], because they identify an upgrade.
 pub(super) fn sanitize_request(
     headers: &mut HeaderMap,
     session: &Session,
@@ -136,7 +136,7 @@ pub(super) fn sanitize_request(
     Ok(())
 }
 
-/// Removes the remaining fields of this hop, offers to switch protocols included.
+/// Removes the remaining hop-by-hop fields, including upgrade offers.
 pub(super) fn remove_hop_headers(headers: &mut HeaderMap) {
     headers.remove(header::CONNECTION);
     if headers.remove(header::UPGRADE).is_some() {
@@ -144,8 +144,8 @@ pub(super) fn remove_hop_headers(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the header fields that `connection` names, other than those that have their own rules. As Envoy has it,
-/// fields in which proxies record the origin of a request must not be named.
+/// Removes the header fields that `connection` names, except those with rules of their own. As in Envoy, fields in
+/// which proxies record the origin of a request must not be named.
 fn remove_nominated(headers: &mut HeaderMap) -> Result<(), ConnectionHeaderRejected> {
     let mut nominated: Vec<HeaderName> = Vec::new();
     let mut count = 0;
@@ -184,7 +184,7 @@ fn remove_nominated(headers: &mut HeaderMap) -> Result<(), ConnectionHeaderRejec
     Ok(())
 }
 
-/// Of `te`, only `trailers` concerns more than one hop.
+/// Reduces `te` to `trailers`, the only value that is not hop-by-hop.
 fn keep_trailers(headers: &mut HeaderMap) {
     let wanted = headers
         .get_all(header::TE)
@@ -215,7 +215,7 @@ fn append_addresses(headers: &mut HeaderMap, session: &Session) {
     headers.insert(X_EXTERNAL_ADDRESS, alone);
 }
 
-/// Response headers that concerned only the upstream hop.
+/// Removes hop-by-hop headers from a response.
 pub(super) fn clean_response(headers: &mut HeaderMap) {
     let mut seen = false;
     for name in headers.keys() {
@@ -233,7 +233,7 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     }
 }
 
-/// HTTP/2 may split cookies over several fields; HTTP/1 servers expect one.
+/// Joins cookies: HTTP/2 may split them over several fields; HTTP/1 servers expect one.
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::COOKIE).iter();
     let (Some(first), Some(second)) = (values.next(), values.next()) else {
@@ -249,7 +249,8 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Drops names with underscores, or says that one is there. Returns whether the request may go on.
+/// Handles header names with underscores: drops them if `drop`, otherwise detects them. Returns whether the request
+/// may continue.
 pub(super) fn without_underscores(headers: &mut HeaderMap, drop: bool) -> bool {
     let names: Vec<HeaderName> = headers
         .keys()

@@ -24,11 +24,11 @@ use super::incoming_body::{
 use super::{Session, handle};
 use crate::protocol_detection::rewind;
 
-/// How long a client without requests has to close the connection after a GOAWAY.
+/// Time that a client without requests has to close the connection after a GOAWAY.
 const GOAWAY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves a client until it, the session or an error ends the connection. `input` is what was read from the stream
-/// already.
+/// Serves a client until it, the session or an error ends the connection. `input` are bytes already read from the
+/// stream.
 pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: BytesMut) {
     let manager = &session.manager;
     let mut builder = http2::Builder::new(Streams);
@@ -85,13 +85,14 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
     }
 }
 
-/// State shared by the task of one stream and the request on it.
+/// State that the task of one stream shares with its request.
 #[derive(Default)]
 pub(crate) struct Stream {
     /// The request's timer.
     pub(super) timer: DeadlineTimer,
-    /// When the stream is reset if the client takes no more of the response; `None` while the client waits for more.
-    give_up: Cell<Option<Instant>>,
+    /// Time at which the stream is reset if the client reads no more of the response; `None` while the proxy has
+    /// nothing to write.
+    write_deadline: Cell<Option<Instant>>,
 }
 
 thread_local! {
@@ -100,24 +101,24 @@ thread_local! {
 }
 
 impl Stream {
-    /// The stream of the running task; a new one outside of such tasks.
+    /// The stream of the current task; a new one outside of such tasks.
     pub(super) fn current() -> Rc<Self> {
         CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
     }
 
-    /// Sets until when the client has to take the head, or a frame, of the response.
-    pub(super) fn hand_over(&self, until: Option<Instant>) {
-        self.give_up.set(until);
+    /// Sets the deadline for the client to read the head, or a frame, of the response.
+    pub(super) fn set_write_deadline(&self, until: Option<Instant>) {
+        self.write_deadline.set(until);
     }
 
-    /// The client takes the response again.
-    pub(super) fn taken(&self) {
-        self.give_up.set(None);
+    /// Clears the deadline: the client reads the response again.
+    pub(super) fn clear_write_deadline(&self) {
+        self.write_deadline.set(None);
     }
 }
 
-/// Runs the tasks of a connection's streams on this thread. A stream whose client takes nothing of its response for
-/// too long is reset here, because hyper does not poll the body while it waits for the client's window.
+/// Runs the tasks of a connection's streams on this thread. A stream whose client does not read its response is reset
+/// here, because hyper does not poll the body while it waits for the client's window.
 #[derive(Clone, Copy)]
 struct Streams;
 
@@ -130,7 +131,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
                 let outer = CURRENT.replace(Some(stream.clone()));
                 let polled = future.as_mut().poll(cx);
                 CURRENT.replace(outer);
-                match stream.give_up.get() {
+                match stream.write_deadline.get() {
                     Some(at) if polled.is_pending() => stream.timer.poll(at, cx),
                     _ => polled,
                 }

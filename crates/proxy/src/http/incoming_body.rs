@@ -20,25 +20,26 @@ pub(crate) type PollFrame<E = BodyError> = Poll<Option<Result<Frame<Bytes>, E>>>
 /// A body that a peer sends.
 pub(crate) enum IncomingBody {
     Empty,
-    /// A request's, read from the client's HTTP/1 connection.
+    /// A request body, read from the client's HTTP/1 connection.
     Request(Rc<DownstreamConnection>),
-    /// A response's, read from an HTTP/1 upstream. Released at its end, so that the connection can be used again.
+    /// A response body, read from an HTTP/1 upstream. Released at its end, so that the connection can be reused.
     Response(Rc<UpstreamConnection>),
     Http2(Incoming),
 }
 
-/// Flow-control windows of HTTP/2, in bytes: what a peer may send ahead of its reader, per stream and per connection.
+/// Flow-control windows of HTTP/2 in bytes: the maximum that a peer may send ahead of its reader, per stream and per
+/// connection.
 pub(crate) const STREAM_WINDOW: u32 = 1 << 20;
 pub(crate) const CONNECTION_WINDOW: u32 = 1 << 24;
-/// Bytes of one message that wait for the peer's window.
+/// Maximum bytes of one message that wait for the peer's window.
 pub(crate) const SEND_BUFFER: usize = 256 * 1024;
-/// Limits of a response head, and of trailers, over HTTP/2. Over HTTP/1 the codec enforces its own.
+/// Limits of response heads and trailers over HTTP/2. The HTTP/1 codec enforces its own.
 pub(crate) const HTTP2_FIELDS: Limits = Limits {
     bytes: MAX_TRAILER_BYTES,
     fields: MAX_TRAILER_FIELDS,
 };
-/// The header list size that h2 is configured with. It silently drops fields of trailers that exceed it, so it gets a
-/// larger one, and the permitted size is checked where headers and trailers are received.
+/// The maximum header list size for h2. h2 silently drops fields of trailers that exceed it, so it gets a larger one,
+/// and the permitted size is checked where headers and trailers are received.
 pub(crate) const fn http2_header_list(permitted: usize) -> u32 {
     let list = permitted.saturating_mul(4);
     if list > u32::MAX as usize {

@@ -1,4 +1,4 @@
-//! Responses of the proxy's own: errors, redirects, direct responses. Bodies and flags are Envoy's.
+//! Responses of the proxy itself: errors, redirects, direct responses. Bodies and response flags are Envoy's.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
@@ -14,9 +14,9 @@ pub(super) struct LocalReply {
     body: Bytes,
     location: Option<HeaderValue>,
     overloaded: bool,
-    /// Stays HTTP for gRPC clients too.
+    /// Stays an HTTP response for gRPC clients too.
     plain: bool,
-    /// The connection closes after this response.
+    /// Whether the connection closes after this response.
     closing: bool,
     pub(super) details: &'static str,
     pub(super) flags: &'static str,
@@ -40,13 +40,13 @@ impl LocalReply {
         }
     }
 
-    /// For a malformed request; closes the connection, because what follows cannot be trusted to be a request.
+    /// The reply to a malformed request; closes the connection, because the following bytes may not be a request.
     pub(super) fn bad_request(details: &'static str) -> Self {
         let reply = Self::text(StatusCode::BAD_REQUEST, "Bad Request");
         reply.with_details(details, "DPE").closing()
     }
 
-    /// For a request whose fields are not acceptable.
+    /// The reply to a request with unacceptable header fields.
     pub(super) fn invalid(details: &'static str) -> Self {
         Self::empty(StatusCode::BAD_REQUEST).with_details(details, "DPE")
     }
@@ -127,7 +127,7 @@ fn grpc_message(text: &[u8]) -> String {
     percent_encode(text, ENCODED).to_string()
 }
 
-/// The gRPC status for a local reply, after the gRPC specification's table.
+/// The gRPC status of a local reply, after the gRPC specification's table.
 fn grpc_from_http(status: StatusCode) -> u32 {
     match status.as_u16() {
         400 => 13,
@@ -139,7 +139,7 @@ fn grpc_from_http(status: StatusCode) -> u32 {
     }
 }
 
-/// What a gRPC status counts as for outlier detection.
+/// The HTTP status that a gRPC status counts as for outlier detection.
 pub(super) fn http_from_grpc(status: u32) -> u16 {
     match status {
         0 => 200,
@@ -161,7 +161,7 @@ pub(super) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     headers.get("grpc-status")?.to_str().ok()?.parse().ok()
 }
 
-/// Where a redirect points.
+/// The target of a redirect.
 pub(super) fn location(
     redirect: &Redirect,
     matched: &PathMatch,

@@ -1,4 +1,4 @@
-//! Paths: normalization as RFC 3986 has it, and rewriting by routes.
+//! Paths: normalization after RFC 3986, and rewriting by routes.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use crate::config::action::PathRewrite;
 use crate::config::matcher::PathMatch;
 
 /// Removes dot segments, decodes percent-encoded unreserved characters, encodes characters that a path must not
-/// contain and turns backslashes into slashes, as Envoy's `normalize_path` does. Other percent-encodings stay as they
-/// are. `None` when the path is not absolute, or holds an encoded NUL.
+/// contain and turns backslashes into slashes, as Envoy's `normalize_path` does. Other percent-encodings stay. `None`
+/// when the path is not absolute, or contains an encoded NUL.
 pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     if !path.starts_with('/') {
         return None;
@@ -46,7 +46,7 @@ pub(crate) fn normalize(path: &str) -> Option<Cow<'_, str>> {
     Some(out.into())
 }
 
-/// The replacement of a character that a path must not contain literally.
+/// The percent-encoding of a character that a path must not contain literally.
 fn replacement(byte: u8) -> Option<&'static str> {
     Some(match byte {
         b'\\' => "/",
@@ -97,7 +97,7 @@ fn canonical(path: &str) -> Option<String> {
     Some(out)
 }
 
-/// `//a///b` becomes `/a/b`.
+/// Merges slashes: `//a///b` becomes `/a/b`.
 pub(crate) fn merge_slashes(path: &str) -> Cow<'_, str> {
     if !path.contains("//") {
         return path.into();
@@ -129,7 +129,7 @@ pub(crate) fn rewrite(rewrite: &PathRewrite, matched: &PathMatch, path: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::value::{Part, Text};
+    use crate::config::string_matcher::{LiteralKind, StringMatcher};
 
     #[test]
     fn dot_segments_are_resolved() {
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn prefixes_are_replaced_and_exact_paths_replaced_whole() {
         let prefix = PathRewrite::Prefix("/".to_owned());
-        let text = |part, text| PathMatch::Text(Text::literal(part, text, false));
+        let path = |kind, text| PathMatch::String(StringMatcher::literal(kind, text, false));
         for (matched, path, expected) in [
-            (text(Part::Prefix, "/paths/"), "/paths/red", "/red"),
-            (text(Part::Whole, "/x"), "/x", "/"),
-            (text(Part::Prefix, "/x"), "/x", "/"),
+            (path(LiteralKind::Prefix, "/paths/"), "/paths/red", "/red"),
+            (path(LiteralKind::Exact, "/x"), "/x", "/"),
+            (path(LiteralKind::Prefix, "/x"), "/x", "/"),
         ] {
             let rewritten = rewrite(&prefix, &matched, path);
             assert_eq!(rewritten.as_deref(), Some(expected));

@@ -36,21 +36,21 @@ pub(crate) enum ResponseContent {
         log_entry: Option<Box<AccessLogEntry>>,
     },
     Forwarded(BodyForwarder),
-    /// No content: the connection is handed over.
+    /// No content: the connection is switched to a tunnel.
     Tunnel(Option<Box<Tunnel>>),
 }
 
-/// An upstream body together with the connection it comes from.
+/// An upstream body together with its connection.
 pub(crate) struct BodyForwarder {
     incoming: IncomingBody,
     pooled: PooledConnection,
     context: ResponseContext,
     finished: bool,
-    /// When the last frame came; set once the next one is waited for.
+    /// Time of the last frame; set when the next one is awaited.
     last: Option<Instant>,
     timer: Option<DeadlineTimer>,
     grpc: bool,
-    /// Returned by the next poll.
+    /// The error that the next poll returns.
     error: Option<BodyError>,
 }
 
@@ -69,13 +69,13 @@ impl ResponseBody {
         }
     }
 
-    /// Whether the upstream still sends it.
+    /// Whether the body comes from the upstream.
     pub(crate) fn is_forwarded(&self) -> bool {
         matches!(self.content, ResponseContent::Forwarded(_))
     }
 
-    /// For a client that is slow to read the response: writes the rest of the request to the upstream meanwhile. Ready
-    /// when the response has passed a deadline.
+    /// For a client that reads the response slowly: writes the rest of the request to the upstream meanwhile. Ready
+    /// when the response has missed a deadline.
     pub(crate) fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let ResponseContent::Forwarded(forwarder) = &mut self.content else {
             return Poll::Pending;
@@ -85,13 +85,13 @@ impl ResponseBody {
     }
 }
 
-/// The request's state that its response body keeps.
+/// The state of the request that its response body keeps.
 pub(crate) struct ResponseContext {
-    /// A connection is only used again once all of the request was sent.
+    /// The connection is only reused once the whole request was sent.
     pub(crate) request: BodyProgress,
     pub(crate) deadlines: Deadlines,
     pub(crate) log_entry: Option<Box<AccessLogEntry>>,
-    /// Set for clients that speak HTTP/2.
+    /// Present for HTTP/2 clients.
     pub(crate) stream: Option<Rc<Stream>>,
 }
 
@@ -113,7 +113,7 @@ impl BodyForwarder {
             grpc,
             error: None,
         };
-        forwarder.hand_over();
+        forwarder.start_write_deadline();
         forwarder
     }
 
@@ -122,7 +122,7 @@ impl BodyForwarder {
             return Poll::Ready(Some(Err(error)));
         }
         if let Some(stream) = &self.context.stream {
-            stream.taken();
+            stream.clear_write_deadline();
         }
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -138,7 +138,7 @@ impl BodyForwarder {
                 if self.incoming.is_end_stream() {
                     self.finish();
                 } else {
-                    self.hand_over();
+                    self.start_write_deadline();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -156,8 +156,8 @@ impl BodyForwarder {
         }
     }
 
-    /// Ends the body with an error. A reset HTTP/2 stream discards what waits to be written for it, so the client's
-    /// connection is polled first: a client that never received the head would send its request again.
+    /// Ends the body with an error. A reset HTTP/2 stream discards pending writes, so the client's connection is
+    /// polled first: a client that never received the head would send its request again.
     fn abort(&mut self, error: BodyError, cx: &Context<'_>) -> PollFrame {
         if self.context.stream.is_none() {
             return Poll::Ready(Some(Err(error)));
@@ -167,11 +167,11 @@ impl BodyForwarder {
         Poll::Pending
     }
 
-    /// Starts the deadline for the client to take what it was given.
-    fn hand_over(&self) {
+    /// Starts the deadline for the client to read the last frame.
+    fn start_write_deadline(&self) {
         let context = &self.context;
         if let Some(stream) = &context.stream {
-            stream.hand_over(context.deadlines.next(&context.request, Instant::now()));
+            stream.set_write_deadline(context.deadlines.next(&context.request, Instant::now()));
         }
     }
 
@@ -181,13 +181,13 @@ impl BodyForwarder {
         }
     }
 
-    /// Timers start at the first wait: most bodies arrive with their head.
+    /// Timers start at the first wait: most bodies arrive together with their head.
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> PollFrame {
         ready!(self.poll_deadline(cx));
         self.abort("the upstream response took too long".into(), cx)
     }
 
-    /// Ready when the response has passed a deadline.
+    /// Ready when the response has missed a deadline.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.finished {
             return Poll::Pending;
@@ -236,7 +236,7 @@ impl Drop for BodyForwarder {
         if self.incoming.is_end_stream() {
             self.finish();
         } else if !self.finished {
-            // The client has left; the drop closes the upstream connection.
+            // The client has disconnected; the drop closes the upstream connection.
             self.pooled.stats().upstream_rq_tx_reset.inc();
             self.flag("DC");
         }

@@ -1,4 +1,4 @@
-//! One client connection, as its requests see it.
+//! One client connection, as its requests use it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::metrics::HttpStats;
 use crate::tcp_proxy::ConnectionAddresses;
 use crate::worker::Worker;
 
-/// Shared by the requests of one connection. Never crosses threads.
+/// Shared by the requests of one connection. Not sent between threads.
 pub(crate) struct Session {
     pub(crate) worker: Rc<Worker>,
     pub(crate) chain: Arc<Chain>,
@@ -23,15 +23,15 @@ pub(crate) struct Session {
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) addresses: ConnectionAddresses,
     pub(crate) http2: bool,
-    /// Of the request under way and the wait for the next; HTTP/2 streams have one each.
+    /// Timer of the current request and of the wait for the next one; HTTP/2 streams have one each.
     pub(crate) timer: DeadlineTimer,
     routes: RefCell<(u64, Option<LocalArc<RouteTable>>)>,
     pub(crate) in_flight: Cell<u32>,
     served: Cell<u32>,
-    /// When the last request began or ended.
+    /// Time at which the last request began or ended.
     pub(crate) active: Cell<Instant>,
     pub(crate) opened: Instant,
-    /// No further requests are read.
+    /// Whether no further requests are read.
     pub(crate) closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -68,7 +68,7 @@ impl Session {
         })
     }
 
-    /// The route table in force, looked up again only when the configuration changed.
+    /// The current route table, looked up again only when the configuration has changed.
     pub(super) fn routes(&self) -> Option<LocalArc<RouteTable>> {
         let Routes::Named(name) = &self.manager.routes else {
             return self.routes.borrow().1.clone();
@@ -81,7 +81,7 @@ impl Session {
         cached.1.clone()
     }
 
-    /// Whether the response under way is the connection's last.
+    /// Whether the current response is the last one of the connection.
     pub(super) fn should_close(&self) -> bool {
         self.closing.get()
             || self.worker.is_draining()
@@ -92,7 +92,7 @@ impl Session {
                 .is_some_and(|limit| self.served.get() >= limit)
     }
 
-    /// Whether the connection must take no further requests. If not yet, the task is woken when it must.
+    /// Whether the connection must accept no further requests. If not yet, the task is woken when that changes.
     pub(crate) fn is_asked_to_close(&self, cx: &Context<'_>) -> bool {
         if self.closing.get() {
             return true;
@@ -103,7 +103,7 @@ impl Session {
         false
     }
 
-    /// Ends the connection once its requests are done.
+    /// Ends the connection after its current requests.
     pub(crate) fn close(&self) {
         self.closing.set(true);
         if let Some(waker) = self.waker.borrow().as_ref() {

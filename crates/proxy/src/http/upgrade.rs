@@ -1,4 +1,4 @@
-//! WebSocket: once both ends have switched protocols, bytes pass through untouched.
+//! WebSocket: after both ends have switched protocols, bytes are copied unchanged.
 
 use std::rc::Rc;
 
@@ -9,17 +9,17 @@ use crate::metrics::GaugeGuard;
 use crate::tcp_proxy;
 use crate::upstream::connection_pool::{ConnectionGuard, PooledConnection};
 
-/// Two connections to be joined once the client has read that protocols are switched.
+/// Two connections that are joined after the client has received the switching response.
 pub(crate) struct Tunnel {
     session: Rc<Session>,
     server: BufferedStream,
-    /// Count the connection as open and its request as active.
+    /// Guards that count the connection as open and its request as active.
     _counted: (ConnectionGuard, PooledConnection),
     context: ResponseContext,
 }
 
 impl Tunnel {
-    /// `None` when the upstream's connection is not there any more.
+    /// `None` when the upstream's connection is closed already.
     pub(super) fn new(
         session: &Rc<Session>,
         mut pooled: PooledConnection,

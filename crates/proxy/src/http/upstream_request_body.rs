@@ -1,4 +1,4 @@
-//! Request bodies on their way upstream, kept for a second attempt where a retry may need them.
+//! Request bodies on their way upstream, buffered where a retry may need them again.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
@@ -13,15 +13,15 @@ use hyper::body::{Body, Frame, SizeHint};
 use super::incoming_body::{BodyError, IncomingBody, PollFrame};
 use crate::http1::BodyDecodeError;
 
-/// How far a request's body was read from the client. A request without a body is complete from its start.
+/// The progress of reading a request's body from the client. A request without a body is complete from its start.
 #[derive(Clone, Default)]
 pub(crate) struct BodyProgress(Option<Rc<Reading>>);
 
 struct Reading {
     state: Cell<ReadState>,
-    /// When the last piece was read; at first, when the request arrived.
+    /// Time at which the last frame was read; at first, when the request arrived.
     last: Cell<Instant>,
-    /// The client has not sent the next piece. Otherwise it is the upstream that takes no more.
+    /// Whether the client has not sent the next frame. Otherwise the upstream does not read.
     waiting: Cell<bool>,
     /// Wakes the task whose deadline depends on this.
     waker: RefCell<Option<Waker>>,
@@ -31,7 +31,7 @@ struct Reading {
 enum ReadState {
     Reading,
     Complete,
-    /// The client left or sent a malformed body; with the status of the response.
+    /// The client disconnected or sent a malformed body; with the status of the response.
     Failed(StatusCode),
 }
 
@@ -95,14 +95,14 @@ impl BodyProgress {
         })
     }
 
-    /// When the client last sent a piece of the body; `started` if it sent none.
+    /// Time at which the client last sent a frame of the body; `started` if it sent none.
     pub(crate) fn last_read(&self, started: Instant) -> Instant {
         self.0
             .as_ref()
             .map_or(started, |reading| reading.last.get())
     }
 
-    /// Wakes this task when more of the body was read.
+    /// Wakes this task when more of the body has been read.
     pub(crate) fn watch(&self, cx: &Context<'_>) {
         let Some(reading) = &self.0 else { return };
         if reading.state.get() == ReadState::Reading {
@@ -156,7 +156,7 @@ impl Body for OutgoingBody {
     }
 }
 
-/// A request body that remembers what was read from it, up to a limit.
+/// A request body that buffers the bytes read from it, up to a limit.
 pub(crate) struct ReplayBuffer(Rc<RefCell<ReplayState>>);
 
 struct ReplayState {
@@ -165,13 +165,13 @@ struct ReplayState {
     frames: Vec<Bytes>,
     held: usize,
     limit: usize,
-    /// More arrived than may be kept: no further attempt is possible.
+    /// More bytes arrived than the limit: no further attempt is possible.
     overflown: bool,
     progress: BodyProgress,
     ended: bool,
     trailers: Option<HeaderMap>,
-    /// The attempt that may read from the source. An abandoned attempt's connection may still poll its body; it must
-    /// neither take bytes from its successor nor end its own request as if it were complete.
+    /// The attempt that may read from the source. The connection of an abandoned attempt may still poll its body; it
+    /// must neither take bytes from its successor nor end its own request as if it were complete.
     current: u32,
 }
 
@@ -266,7 +266,7 @@ impl ReplayBody {
 }
 
 impl ReplayState {
-    /// Keeps a frame while the limit allows; returns the reader's position.
+    /// Buffers a frame while the limit allows; returns the reader's position.
     fn keep(&mut self, data: &Bytes) -> usize {
         self.held += data.len();
         if self.held > self.limit {

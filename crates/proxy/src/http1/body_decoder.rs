@@ -1,11 +1,11 @@
-//! Message bodies: bytes to pieces.
+//! Decodes message bodies.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::framing::Framing;
 
-/// Bytes of all chunk extensions of one body. They are unused in practice; more are an attack.
+/// Maximum bytes of all chunk extensions of one body. They are unused in practice; more are an attack.
 const MAX_EXTENSIONS: usize = 16 * 1024;
 /// Limits of trailers; Envoy's defaults for heads and trailers.
 pub(crate) const MAX_TRAILER_BYTES: usize = 60 * 1024;
@@ -20,7 +20,7 @@ pub(super) enum BodyPart {
     End,
 }
 
-/// Why a body cannot be decoded further.
+/// The reason why a body cannot be decoded further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyDecodeError {
     #[error("the body's chunks are malformed")]
@@ -51,8 +51,8 @@ enum State {
     Length(u64),
     Chunked {
         part: ChunkState,
-        /// Of the chunk: read so far of its size line, then left of its data. In the trailers: bytes searched for
-        /// their end.
+        /// In a chunk: bytes read of its size line, then bytes left of its data. In the trailers: bytes that were
+        /// already searched for the end.
         size: u64,
         extensions: usize,
     },
@@ -62,7 +62,7 @@ enum State {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
-    /// The first digit of a size.
+    /// Before the first digit of a size.
     Size,
     Digits,
     Blank,
@@ -92,7 +92,7 @@ impl Decoder {
         matches!(self.0, State::End)
     }
 
-    /// What is left, where that is known.
+    /// The number of remaining bytes, if known.
     pub(super) fn remaining(&self) -> Option<u64> {
         match self.0 {
             State::Length(left) => Some(left),
@@ -101,7 +101,7 @@ impl Decoder {
         }
     }
 
-    /// The next piece; `None` asks for more bytes.
+    /// The next part; `None` asks for more bytes.
     pub(super) fn decode(
         &mut self,
         buffer: &mut BytesMut,
@@ -131,7 +131,7 @@ impl Decoder {
         }
     }
 
-    /// The peer sends no more: an error if the body is incomplete.
+    /// The peer has closed: an error if the body is incomplete.
     pub(super) fn close(&mut self) -> Result<(), BodyDecodeError> {
         match self.0 {
             State::UntilClose | State::End => {
@@ -194,7 +194,7 @@ fn chunked(
     Ok(None)
 }
 
-/// What follows the last chunk: fields, or only the empty line. `searched` bytes are known not to end them.
+/// The trailer section after the last chunk, possibly empty. The first `searched` bytes do not contain its end.
 fn trailers(
     buffer: &mut BytesMut,
     searched: &mut u64,
@@ -203,7 +203,7 @@ fn trailers(
         buffer.advance(2);
         return Ok(Some(BodyPart::End));
     }
-    // The end may begin in what was searched already.
+    // The end may start in the bytes that were searched already.
     let from = usize::try_from(*searched).map_or(0, |searched| searched.saturating_sub(3));
     let room = &buffer[..buffer.len().min(MAX_TRAILER_BYTES)];
     let Some(end) = memchr::memmem::find(&room[from..], b"\r\n\r\n").map(|end| from + end) else {
@@ -217,7 +217,7 @@ fn trailers(
         };
     };
     let block = buffer.split_to(end + 4).freeze();
-    // As between chunks, a line feed by itself ends no line.
+    // As between chunks, a single line feed does not end a line.
     if memchr::memchr_iter(b'\n', &block).any(|at| !block[..at].ends_with(b"\r")) {
         return Err(BodyDecodeError::Trailers);
     }

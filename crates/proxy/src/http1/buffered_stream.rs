@@ -11,25 +11,25 @@ use tokio::net::TcpStream;
 
 use crate::protocol_detection::rewind;
 
-/// Room for one read: what it begins with, and what it grows to while reads keep filling it.
+/// Buffer sizes of one read: the initial one, and the maximum while reads keep filling it.
 const MIN_READ: usize = 4 * 1024;
 const MAX_READ: usize = 64 * 1024;
-/// Pieces up to this size are copied behind what is to be written, so that one plain write sends all.
+/// Maximum bytes of a frame that is copied to the end of the output, so that one plain write sends everything.
 const COPY_THRESHOLD: usize = 4 * 1024;
-/// Bytes that may wait to be written before more are made.
+/// Bytes of pending output from which no more is produced.
 const HIGH_WATERMARK: usize = 64 * 1024;
 pub(super) const SLICES: usize = 16;
 
 pub(crate) struct BufferedStream {
     stream: TcpStream,
-    /// Read, not yet used.
+    /// Bytes read and not consumed yet.
     pub(super) input: BytesMut,
     pub(super) output: WriteBuffer,
     read_size: usize,
 }
 
 impl BufferedStream {
-    /// `input` is what was read from the stream already.
+    /// `input` are bytes already read from the stream.
     pub(crate) fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self {
             stream,
@@ -61,7 +61,7 @@ impl BufferedStream {
             && matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Writes the whole buffer; pending when the socket takes no more.
+    /// Writes the whole buffer; pending when the socket's buffer is full.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let stream = Pin::new(&mut self.stream);
@@ -80,7 +80,7 @@ impl BufferedStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the whole buffer if the socket takes it now. Registers no waker.
+    /// Writes the whole buffer if the socket accepts it now. Registers no waker.
     pub(super) fn flush_now(&mut self) -> io::Result<()> {
         while !self.output.is_empty() {
             let written = if self.output.queue.is_empty() {
@@ -115,25 +115,25 @@ impl BufferedStream {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
-    /// Makes the close of the socket a reset, for a body whose end is the connection's end and that was cut.
+    /// Makes the close of the socket a reset, for a truncated body that is delimited by the end of the connection.
     pub(super) fn reset_on_close(&self) {
-        // The socket may be gone already.
+        // The socket may be closed already.
         let _ = self.stream.set_zero_linger();
     }
 
-    /// The socket, from which what was read ahead is read first.
+    /// The socket; reads return the input buffer first.
     pub(crate) fn into_stream(self) -> impl AsyncRead + AsyncWrite + Unpin {
         rewind(self.stream, self.input)
     }
 }
 
-/// Bytes to be written: small ones gathered in one buffer, large ones as they are.
+/// Pending output: small frames gathered in one buffer, large ones unchanged.
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
-    /// Before the tail.
+    /// Frames before the tail.
     queue: VecDeque<Bytes>,
     tail: Vec<u8>,
-    /// Of the tail, while the queue is empty.
+    /// Bytes of the tail that are written, while the queue is empty.
     sent: usize,
     queued: usize,
 }
@@ -143,7 +143,7 @@ impl WriteBuffer {
         self.queue.is_empty() && self.sent == self.tail.len()
     }
 
-    /// Bytes that wait to be written.
+    /// Bytes of pending output.
     pub(super) fn len(&self) -> usize {
         self.queued + self.tail.len() - self.sent
     }
@@ -152,7 +152,7 @@ impl WriteBuffer {
         self.len() >= HIGH_WATERMARK
     }
 
-    /// The end of what is to be written, for appending.
+    /// The end of the pending output, for appending.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.tail
     }

@@ -34,15 +34,15 @@ struct State {
     connection: Connection,
     /// The request's body, until all of it is encoded.
     body: Option<(OutgoingBody, Encoder)>,
-    /// The response was one after which another request may follow.
+    /// Whether another request may follow the response.
     keep_alive: bool,
-    /// Nothing of the request has reached the socket, and nothing was taken from its body.
+    /// Whether nothing of the request has reached the socket, and nothing was read from its body.
     unsent: bool,
     /// Writing failed; the upstream may still respond.
     write_closed: bool,
 }
 
-/// How far a request is encoded.
+/// The encoding progress of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FillStatus {
     Complete,
@@ -52,11 +52,11 @@ enum FillStatus {
     BodyPending,
 }
 
-/// Why no response came.
+/// The reason why no response came.
 pub(crate) enum SendError {
-    /// Nothing of the request was written; its body comes back.
+    /// Nothing of the request was written; its body is returned.
     Unsent(OutgoingBody),
-    /// The connection ended, or the request's body did not come to its end.
+    /// The connection ended, or the request's body was incomplete.
     Reset,
     /// The received bytes are not an HTTP response.
     ParseError,
@@ -82,7 +82,7 @@ impl UpstreamConnection {
         self.state.borrow().connection.stream.is_alive()
     }
 
-    /// Whether request and response are over and another request may follow.
+    /// Whether request and response are complete and another request may follow.
     pub(crate) fn is_reusable(&self) -> bool {
         let state = self.state.borrow();
         let Connection {
@@ -96,7 +96,7 @@ impl UpstreamConnection {
             && stream.output.is_empty()
     }
 
-    /// Sends a request and waits for the head of its response. The rest of the request's body follows while the
+    /// Sends a request and waits for the head of its response. The rest of the request's body is sent while the
     /// response's is read.
     pub(crate) async fn send(
         self: &Rc<Self>,
@@ -145,7 +145,7 @@ impl UpstreamConnection {
         self.state.borrow().connection.decoder.remaining()
     }
 
-    /// Writes the rest of the request, as far as the socket takes it.
+    /// Writes the rest of the request, as far as the socket accepts it.
     pub(crate) fn drive_request(&self, cx: &mut Context<'_>) {
         self.state.borrow_mut().write_request(cx);
     }
@@ -158,8 +158,8 @@ impl UpstreamConnection {
         state.unsent &= state.connection.stream.output.len() == before;
     }
 
-    /// The socket with what was read from it, for a connection that has switched protocols; it counts as open until
-    /// the guard is dropped. `None` while it is still in use.
+    /// The socket with its unread input, for a connection that has switched protocols; the connection counts as open
+    /// until the guard is dropped. `None` while it is still in use.
     pub(crate) fn into_stream(self: Rc<Self>) -> Option<(BufferedStream, ConnectionGuard)> {
         let this = Rc::try_unwrap(self).ok()?;
         Some((this.state.into_inner().connection.stream, this.guard))
@@ -167,7 +167,7 @@ impl UpstreamConnection {
 }
 
 impl State {
-    /// Writes as much of the request as the socket takes. Errors show when the response is read.
+    /// Writes as much of the request as the socket accepts. Errors show when the response is read.
     fn write_request(&mut self, cx: &mut Context<'_>) {
         if (self.body.is_some() || !self.is_flushed())
             && !self.write_closed
@@ -177,12 +177,12 @@ impl State {
         }
     }
 
-    /// Whether nothing has to be written here: the buffer is empty, or the write coalescer flushes it.
+    /// Whether there is nothing to write here: the buffer is empty, or the write coalescer flushes it.
     fn is_flushed(&self) -> bool {
         self.connection.write_deferred || self.connection.stream.output.is_empty()
     }
 
-    /// Encodes all of the request if its body was received and is small; returns whether that is the case.
+    /// Encodes the whole request if its body was received and is small; returns whether it was.
     fn prepare(&mut self, cx: &mut Context<'_>) -> bool {
         let complete = matches!(self.fill(cx), Ok(FillStatus::Complete));
         self.connection.write_deferred = complete;
@@ -205,7 +205,7 @@ impl State {
         }
     }
 
-    /// Encodes as much of the request's body as is here and has room.
+    /// Encodes as much of the request's body as is available and fits.
     fn fill(&mut self, cx: &mut Context<'_>) -> io::Result<FillStatus> {
         let output = &mut self.connection.stream.output;
         while let Some((body, encoder)) = &mut self.body {
@@ -218,7 +218,7 @@ impl State {
                 let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
                     return Ok(FillStatus::BodyPending);
                 };
-                // What was taken from the body cannot be put back.
+                // Bytes read from the body cannot be put back.
                 self.unsent &= frame.is_none();
                 frame.transpose().map_err(io::Error::other)?
             };

@@ -1,4 +1,4 @@
-//! What the two ends of HTTP/1 share: a connection, and how far the message that arrives on it was read.
+//! The part that both ends of HTTP/1 share: a connection, and the decoder of the incoming message.
 
 use std::task::{Context, Poll, Waker, ready};
 
@@ -15,16 +15,16 @@ use crate::http::incoming_body::PollFrame;
 pub(super) struct Connection {
     pub(super) stream: BufferedStream,
     pub(super) head_finder: HeadFinder,
-    /// Decodes the body of the message that arrives.
+    /// Decodes the body of the incoming message.
     pub(super) decoder: Decoder,
-    /// The output waits in the worker's [`WriteCoalescer`](super::WriteCoalescer).
+    /// Whether the output waits in the worker's [`WriteCoalescer`](super::WriteCoalescer).
     pub(super) write_deferred: bool,
-    /// The task that waits for a message, for when another task reads or writes on the connection.
+    /// The waker of the task that waits for a message, for when another task reads or writes on the connection.
     waker: Option<Waker>,
 }
 
 impl Connection {
-    /// `input` is what was read from the stream already.
+    /// `input` are bytes already read from the stream.
     pub(super) fn new(stream: TcpStream, input: BytesMut) -> Self {
         Self {
             stream: BufferedStream::new(stream, input),
@@ -40,7 +40,7 @@ impl Connection {
         known.clone_from(cx.waker());
     }
 
-    /// Wakes the waiting task, unless it is the running one.
+    /// Wakes the waiting task, unless it is the current one.
     pub(super) fn wake_other(&self, cx: &Context<'_>) {
         if let Some(waker) = &self.waker
             && !waker.will_wake(cx.waker())
@@ -49,7 +49,7 @@ impl Connection {
         }
     }
 
-    /// Writes deferred output. What the socket does not take, or an error, is left to the waiting task.
+    /// Writes deferred output. The waiting task handles errors and the part that the socket does not accept.
     pub(super) fn flush_deferred(&mut self) {
         if std::mem::take(&mut self.write_deferred)
             && self.stream.flush_now().is_err()
@@ -59,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// The next frame of the body that arrives.
+    /// The next frame of the incoming body.
     pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> PollFrame<BodyDecodeError> {
         loop {
             let frame = match self.decoder.decode(&mut self.stream.input) {

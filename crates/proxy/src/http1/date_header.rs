@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 struct Cached {
-    /// Seconds since 1970 that `text` says.
+    /// The time of `text`, in seconds since 1970.
     second: u64,
     text: String,
 }
@@ -18,7 +18,7 @@ thread_local! {
     };
 }
 
-/// Appends the time now, as RFC 9110 section 5.6.7 has it.
+/// Appends the current time in the format of RFC 9110 section 5.6.7.
 pub(super) fn append(out: &mut Vec<u8>) {
     let second = SystemTime::now()
         .duration_since(UNIX_EPOCH)

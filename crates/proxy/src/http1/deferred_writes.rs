@@ -1,8 +1,8 @@
-//! Writes of one scheduler round are made together.
+//! Write coalescing: the writes of one scheduler round are made together.
 //!
-//! A worker that writes each message as soon as it is complete wakes its peer each time, and is often preempted by it,
-//! to be woken again for the next message. So the messages of one round wait until all ready tasks have run, and are
-//! then written together. That saved a seventh of the kernel's time per request. With one request in the round it is
+//! A worker that writes each message as soon as it is complete wakes its peer each time, and is often preempted by
+//! it, to be woken again for the next message. So the messages of one round wait until all ready tasks have run, and
+//! are then written together. That saved a seventh of the kernel's time per request. A single request of a round is
 //! written at once.
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +11,7 @@ use std::task::{Poll, Waker};
 
 use super::{DownstreamConnection, UpstreamConnection};
 
-/// Deferred writes at most, which bounds the delay they add.
+/// Maximum deferred writes, which bounds the added delay.
 const MAX_PENDING: usize = 32;
 
 /// The connections of one worker whose output is written at the end of the round.
@@ -28,7 +28,7 @@ pub(super) enum PendingWrite {
 }
 
 impl WriteCoalescer {
-    /// Writes the connection's output at the end of the round, or now if there are too many.
+    /// Defers the connection's output to the end of the round, or writes everything now if there are too many.
     pub(super) fn add(&self, write: PendingWrite) {
         let count = {
             let mut pending = self.pending.borrow_mut();
@@ -55,12 +55,12 @@ impl WriteCoalescer {
         }
         let mut pending = self.pending.borrow_mut();
         if pending.is_empty() {
-            // Its capacity is reused.
+            // Reuses its capacity.
             *pending = writes;
         }
     }
 
-    /// Flushes whenever it is polled. It is woken behind the tasks that are ready already, so it runs after them.
+    /// Flushes whenever it is polled. It is woken after the tasks that are ready already, so it runs after them.
     pub(crate) async fn run(&self) {
         let _end = RunGuard(&self.ended);
         std::future::poll_fn(|cx| {
@@ -76,7 +76,7 @@ impl WriteCoalescer {
     }
 }
 
-/// Once `run` has ended, writes are made at once.
+/// After `run` has ended, writes are not deferred.
 struct RunGuard<'a>(&'a Cell<bool>);
 
 impl Drop for RunGuard<'_> {

@@ -1,4 +1,4 @@
-//! Messages to bytes.
+//! Encodes messages.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -7,23 +7,23 @@ use super::buffered_stream::WriteBuffer;
 use super::date_header;
 use super::framing::{ContentLength, content_length, has_token, may_have_body};
 
-/// Writes a body, framed as its head announced.
+/// Encodes a body with the framing of its head.
 #[derive(Debug)]
 pub(super) struct Encoder {
     kind: Kind,
-    /// Trailer fields that were announced; others are not sent.
+    /// Announced trailer fields; others are not sent.
     trailers: Vec<HeaderName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Bytes still to come. What exceeds them is not sent.
+    /// Remaining bytes. Surplus ones are not sent.
     Length(u64),
     Chunked,
     UntilClose,
 }
 
-/// The body is shorter than its head says.
+/// The body is shorter than its `content-length`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BodyTooShort;
 
@@ -35,7 +35,7 @@ impl Encoder {
         }
     }
 
-    /// In chunks, with the trailers that these headers announce.
+    /// A chunked encoder, with the trailers that these headers announce.
     fn chunked(headers: &HeaderMap) -> Self {
         let announced = headers.get_all(header::TRAILER).iter();
         let trailers = announced
@@ -49,12 +49,12 @@ impl Encoder {
         }
     }
 
-    /// The connection can carry nothing after this body.
+    /// Whether the connection cannot be used after this body.
     pub(super) fn is_last(&self) -> bool {
         self.kind == Kind::UntilClose
     }
 
-    /// Nothing more will be written, whatever the body still holds.
+    /// Whether no further bytes of the body are written.
     pub(super) fn is_full(&self) -> bool {
         self.kind == Kind::Length(0)
     }
@@ -80,7 +80,7 @@ impl Encoder {
         }
     }
 
-    /// Ends the body; `trailers` only where its head announced them.
+    /// Ends the body, with `trailers` only if its head announced them.
     pub(super) fn end(
         &mut self,
         trailers: Option<&HeaderMap>,
@@ -104,7 +104,7 @@ impl Encoder {
     }
 }
 
-/// Fields that decide about framing, routing or authentication must not come late (RFC 9110 section 6.5.1).
+/// Fields that affect framing, routing or authentication are not allowed in trailers (RFC 9110 section 6.5.1).
 fn is_trailer(name: &HeaderName) -> bool {
     !matches!(
         *name,
@@ -162,7 +162,7 @@ impl BodyLength {
     }
 }
 
-/// Whether a `content-length` can be that of such a body.
+/// Whether a `content-length` is consistent with such a body.
 fn fits(length: &ContentLength, body_length: BodyLength) -> bool {
     match (length, body_length) {
         (ContentLength::Agreed(length), BodyLength::Empty) => *length == 0,
@@ -171,12 +171,12 @@ fn fits(length: &ContentLength, body_length: BodyLength) -> bool {
     }
 }
 
-/// A request's head on its way out.
+/// The head of an outgoing request.
 #[derive(Clone, Copy)]
 pub(crate) struct OutgoingHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) target: &'a Uri,
-    /// Takes the place of a `host` among the headers.
+    /// Replaces the `host` header.
     pub(crate) host: &'a HeaderValue,
     pub(crate) headers: &'a HeaderMap,
 }
@@ -215,7 +215,7 @@ pub(super) fn request(
                 append_field(name, host, out);
             }
             header::TRANSFER_ENCODING => {}
-            // A length that is not the body's would make part of it the next request.
+            // A wrong length would make part of the body the next request.
             header::CONTENT_LENGTH if !fits(&content_length(headers), body_length) => {}
             _ => append_field(name, value, out),
         }
@@ -245,7 +245,7 @@ pub(super) fn request(
     encoder
 }
 
-/// Whether a request with this method says `content-length: 0` when it has no body (RFC 9110 section 8.6).
+/// Whether a request with this method has `content-length: 0` when it has no body (RFC 9110 section 8.6).
 fn has_body_by_definition(method: &Method) -> bool {
     !matches!(
         *method,
@@ -253,18 +253,19 @@ fn has_body_by_definition(method: &Method) -> bool {
     )
 }
 
-/// The parts of a request that decide how its response is written.
+/// The parts of a request that affect the encoding of its response.
 #[derive(Debug, Clone)]
 pub(super) struct RequestMeta {
     pub(super) method: Method,
     pub(super) version: Version,
     /// Whether the connection could carry another request.
     pub(super) keep_alive: bool,
-    /// The client takes trailers.
+    /// Whether the client accepts trailers.
     pub(super) trailers: bool,
 }
 
-/// Writes a response's head. Returns the body's encoder (`None`: no body follows) and whether the connection stays.
+/// Writes a response's head. Returns the body's encoder (`None`: no body follows) and whether the connection stays
+/// open.
 pub(super) fn response(
     status: StatusCode,
     headers: &HeaderMap,
@@ -277,7 +278,7 @@ pub(super) fn response(
     let switching = status == StatusCode::SWITCHING_PROTOCOLS;
     let bodied = may_have_body(&request.method, status);
     let mut stays = request.keep_alive;
-    // The upstream's `content-length` decides where the body ends, if there is one.
+    // The upstream's `content-length` delimits the body, if there is one.
     let mut sized = None;
     let (mut dated, mut alive, mut close) = (false, false, false);
     for (name, value) in headers {
@@ -338,7 +339,7 @@ pub(super) fn response(
         if !stays && !close && !old {
             out.extend_from_slice(b"connection: close\r\n");
         } else if stays && old && !alive {
-            // An HTTP/1.0 client that asked for it has to be told.
+            // HTTP/1.0 keep-alive must be confirmed.
             out.extend_from_slice(b"connection: keep-alive\r\n");
         }
     }
@@ -359,7 +360,7 @@ fn append_status(status: StatusCode, old: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    // As Envoy names a status that has no name.
+    // Envoy's reason phrase for unregistered statuses.
     let reason = status.canonical_reason().unwrap_or("Unknown");
     out.extend_from_slice(reason.as_bytes());
     out.extend_from_slice(b"\r\n");

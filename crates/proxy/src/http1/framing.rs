@@ -1,15 +1,15 @@
-//! Where a message's body ends.
+//! Message framing: the end of a body.
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-/// How the end of a body is determined.
+/// The rule that determines the end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     None,
     /// More than 0 bytes.
     Length(u64),
     Chunked,
-    /// The connection's end is the body's.
+    /// The body ends with the connection.
     UntilClose,
 }
 
@@ -31,8 +31,8 @@ pub(crate) fn has_token(value: &HeaderValue, token: &str) -> bool {
     })
 }
 
-/// Whether a `transfer-encoding` line is `chunked` and nothing else: no other coding is decoded here, and to forward
-/// the bytes without the field would change the message.
+/// Whether a `transfer-encoding` line is exactly `chunked`: no other coding is decoded here, and forwarding the bytes
+/// without the field would change the message.
 pub(super) fn is_chunked(value: &HeaderValue) -> bool {
     value
         .as_bytes()
@@ -40,7 +40,7 @@ pub(super) fn is_chunked(value: &HeaderValue) -> bool {
         .eq_ignore_ascii_case(b"chunked")
 }
 
-/// A length in decimal digits, without sign or blanks.
+/// Parses a length of decimal digits, without sign or whitespace.
 pub(super) fn digits(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -51,12 +51,12 @@ pub(super) fn digits(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// The length that every `content-length` line agrees on.
+/// The common value of all `content-length` lines.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ContentLength {
     Absent,
     Agreed(u64),
-    /// Not a number, or two that differ.
+    /// Not a number, or two different ones.
     Wrong,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn content_length(headers: &HeaderMap) -> ContentLength {
     agreed.map_or(ContentLength::Absent, ContentLength::Agreed)
 }
 
-/// Whether a response to such a request may have a body at all.
+/// Whether a response to such a request can have a body at all.
 pub(super) fn may_have_body(method: &Method, status: StatusCode) -> bool {
     let connected = method == Method::CONNECT && status.is_success();
     method != Method::HEAD

@@ -1,5 +1,4 @@
-//! One message read from complete bytes, for the fuzz targets (docs/decisions/0008). No part of the interface: it
-//! changes without notice.
+//! Decodes one message from complete bytes, for the fuzz targets (docs/decisions/0008). Not a stable interface.
 
 use bytes::BytesMut;
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -16,7 +15,7 @@ const LIMITS: Limits = Limits {
     fields: 100,
 };
 
-/// A request as it was understood.
+/// A decoded request.
 #[derive(Debug, PartialEq)]
 pub struct Request {
     /// The method.
@@ -25,24 +24,24 @@ pub struct Request {
     pub uri: Uri,
     /// The header fields.
     pub headers: HeaderMap,
-    /// `None` if it is malformed or cut.
+    /// `None` if it is malformed or truncated.
     pub body: Option<Body>,
-    /// Bytes after the message, where its end is known.
+    /// Number of bytes after the message, if its end is known.
     pub left: usize,
 }
 
-/// A response as it was understood.
+/// A decoded response.
 #[derive(Debug, PartialEq)]
 pub struct Response {
     /// The status.
     pub status: StatusCode,
     /// The header fields.
     pub headers: HeaderMap,
-    /// `None` if it is malformed or cut.
+    /// `None` if it is malformed or truncated.
     pub body: Option<Body>,
 }
 
-/// Reads the first request of these bytes, which arrive in pieces that end at `cuts` (sorted).
+/// Decodes the first request of these bytes, which arrive in pieces that end at `cuts` (sorted).
 pub fn request(bytes: &[u8], cuts: &[usize]) -> Option<Request> {
     let mut reader = SplitReader::new(bytes, cuts);
     let head = reader.head(|buffer, finder| head::request(buffer, finder, LIMITS))?;
@@ -57,7 +56,7 @@ pub fn request(bytes: &[u8], cuts: &[usize]) -> Option<Request> {
     })
 }
 
-/// Reads the response to a request with this method, likewise.
+/// Decodes the response to a request with this method, likewise.
 pub fn response(bytes: &[u8], cuts: &[usize], method: &Method) -> Option<Response> {
     let mut reader = SplitReader::new(bytes, cuts);
     let head = reader.head(|buffer, finder| head::response(buffer, finder, LIMITS, method))?;
@@ -86,7 +85,7 @@ impl<'a> SplitReader<'a> {
         }
     }
 
-    /// The next piece; false at the end.
+    /// Appends the next piece; false at the end.
     fn more(&mut self) -> bool {
         while let [cut, cuts @ ..] = self.cuts {
             self.cuts = cuts;
@@ -121,7 +120,7 @@ impl<'a> SplitReader<'a> {
         None
     }
 
-    /// `None` if it is malformed or ends early.
+    /// `None` if it is malformed or truncated.
     fn body(&mut self, framing: Framing) -> Option<Body> {
         let mut decoder = Decoder::new(framing);
         let (mut body, mut trailers) = (Vec::new(), None::<HeaderMap>);

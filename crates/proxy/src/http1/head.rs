@@ -1,4 +1,4 @@
-//! Message heads: bytes to `http` types. Nothing is copied; values are slices of what was read.
+//! Parses message heads into `http` types. Nothing is copied; values are slices of the input.
 
 use std::mem::MaybeUninit;
 
@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
 use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
 use super::{header_pool, request_target};
 
-/// Room for header fields on the stack; larger limits take it from the heap.
+/// Maximum header fields that are parsed on the stack; larger limits use the heap.
 const STACK_FIELDS: usize = 100;
-/// Fields that a proxy adds to a message; more make its map grow.
+/// Spare capacity for fields that a proxy adds to a message.
 const ADDED_FIELDS: usize = 4;
-/// Longest request target. `http::Uri` holds no more.
+/// Maximum bytes of a request target, the limit of `http::Uri`.
 const MAX_TARGET: usize = 65_534;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -24,7 +24,7 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Whether fields that did not come over HTTP/1 are within the limits. Names and values count.
+    /// Whether fields that did not arrive over HTTP/1 are within the limits. Names and values count.
     pub(crate) fn admit(&self, headers: &HeaderMap) -> bool {
         let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
         headers.len() <= self.fields && headers.iter().map(size).sum::<usize>() <= self.bytes
@@ -54,11 +54,11 @@ pub(super) struct RequestHead {
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) framing: Framing,
-    /// The client may send another request.
+    /// Whether the client may send another request.
     pub(super) keep_alive: bool,
-    /// It waits for `100 Continue` before it sends the body.
+    /// Whether it waits for `100 Continue` before it sends the body.
     pub(super) expects: bool,
-    /// It takes trailers.
+    /// Whether it accepts trailers.
     pub(super) trailers: bool,
 }
 
@@ -70,17 +70,18 @@ pub(super) struct ResponseHead {
     pub(super) keep_alive: bool,
 }
 
-/// Looks for the end of a head in bytes that arrive in pieces, without looking at any twice.
+/// Finds the end of a head in bytes that arrive in pieces, reading each byte once.
 #[derive(Debug, Default)]
 pub(super) struct HeadFinder {
     seen: usize,
 }
 
 impl HeadFinder {
-    /// The head's length including the empty line; `Err` with whether this was the first look at an incomplete head.
+    /// The head's length including the empty line; `Err` with whether this was the first search of an incomplete
+    /// head.
     fn find(&mut self, bytes: &[u8]) -> Result<usize, bool> {
         let first = self.seen == 0;
-        // The end may begin in what was seen already.
+        // The end may start in the bytes that were searched already.
         let from = self.seen.saturating_sub(3);
         let mut rest = bytes.get(from..).unwrap_or_default();
         let mut at = from;
@@ -97,7 +98,7 @@ impl HeadFinder {
         Err(first)
     }
 
-    /// Takes a whole head off the buffer; `None` asks for more bytes.
+    /// Splits a whole head off the buffer; `None` asks for more bytes.
     fn take(
         &mut self,
         buffer: &mut BytesMut,
@@ -105,7 +106,8 @@ impl HeadFinder {
         check: impl Fn(&[u8]) -> Result<(), ParseError>,
     ) -> Result<Option<Bytes>, ParseError> {
         if self.seen == 0 {
-            // Empty lines before a message are skipped (RFC 9112 section 2.2); a carriage return by itself is an error.
+            // Empty lines before a message are skipped (RFC 9112 section 2.2); a carriage return by itself is an
+            // error.
             let blank = empty_lines(buffer);
             if blank > 0 {
                 let _ = buffer.split_to(blank);
@@ -132,7 +134,7 @@ impl HeadFinder {
     }
 }
 
-/// The bytes of the empty lines that these begin with.
+/// The number of bytes of leading empty lines.
 fn empty_lines(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
@@ -152,7 +154,7 @@ fn parse_error(error: httparse::Error) -> ParseError {
     }
 }
 
-/// Runs `parse` with room for as many fields as are permitted.
+/// Calls `parse` with space for the permitted number of fields.
 fn with_header_buffer<'b, T>(
     fields: usize,
     parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'b>>]) -> T,
@@ -176,7 +178,7 @@ fn field(
     Ok((name, value))
 }
 
-/// Whether a connection stays open, from the `connection` lines met so far. A `close` is final.
+/// Whether a connection stays open, from the `connection` lines so far. A `close` is final.
 struct KeepAlive {
     stays: bool,
     closed: bool,
@@ -208,7 +210,7 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-/// Takes a request's head off the buffer; `None` asks for more bytes.
+/// Splits a request's head off the buffer; `None` asks for more bytes.
 pub(super) fn request(
     buffer: &mut BytesMut,
     search: &mut HeadFinder,
@@ -262,7 +264,7 @@ fn parse_request<'b>(
     for parsed in parsed.headers.iter() {
         let (name, value) = field(head, parsed)?;
         match name {
-            // RFC 9112 section 3.2: two hosts are for two servers.
+            // RFC 9112 section 3.2: more than one `host` is an error.
             header::HOST if std::mem::replace(&mut hosted, true) => return Err(ParseError::Syntax),
             header::CONTENT_LENGTH => {
                 let number = digits(value.as_bytes()).ok_or(ParseError::Syntax)?;
@@ -310,7 +312,7 @@ fn parse_request<'b>(
     })
 }
 
-/// Takes a response's head off the buffer, interim ones (1xx other than 101) skipped; `None` asks for more bytes.
+/// Splits a response's head off the buffer, skipping interim ones (1xx other than 101); `None` asks for more bytes.
 pub(super) fn response(
     buffer: &mut BytesMut,
     search: &mut HeadFinder,
@@ -390,7 +392,7 @@ fn parse_response<'b>(
     } else {
         match content_length(&headers) {
             ContentLength::Agreed(length) => {
-                // One line with one number replaces several lines, or several numbers in one.
+                // Replaces several lines, or several equal numbers in one, by one line with one number.
                 if headers
                     .get(header::CONTENT_LENGTH)
                     .is_some_and(|value| digits(value.as_bytes()).is_none())

@@ -1,19 +1,19 @@
-//! Header maps that are reused. Each costs two allocations, one of them too large for the allocator's quick path.
+//! A pool of header maps. Each map costs two allocations, one of them too large for the allocator's fast path.
 
 use std::cell::RefCell;
 
 use http::HeaderMap;
 
-/// Maps kept per thread.
+/// Maximum maps that are kept per thread.
 const MAX_POOLED: usize = 64;
-/// Larger maps are not kept.
+/// Maximum capacity of a map that is kept.
 const MAX_FIELDS: usize = 64;
 
 thread_local! {
     static POOL: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty map with room for at least so many fields.
+/// An empty map with a capacity of at least so many fields.
 pub(super) fn take(fields: usize) -> HeaderMap {
     let mut map = POOL.with_borrow_mut(Vec::pop).unwrap_or_default();
     map.reserve(fields);

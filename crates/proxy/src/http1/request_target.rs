@@ -1,4 +1,4 @@
-//! Request lines: which methods are served, and the four forms of a request target (RFC 9112 section 3.2).
+//! Request lines: the served methods, and the four forms of a request target (RFC 9112 section 3.2).
 
 use bytes::Bytes;
 use http::uri::Authority;
@@ -6,7 +6,7 @@ use http::{Method, Uri};
 
 use super::head::ParseError;
 
-/// Registered methods beside those that `http` names; the set that Envoy's parser accepts.
+/// Registered methods other than those of `http`; the set that Envoy's parser accepts.
 const METHODS: [&str; 25] = [
     "ACL",
     "BIND",
@@ -59,7 +59,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, ParseError> {
         match byte {
             b'#' if target[0] != b'#' => return Err(ParseError::Fragment),
             0x7f.. => return Err(ParseError::Syntax),
-            // Clients send these three, and `Uri` takes them only percent-encoded.
+            // Clients send these three unescaped, and `Uri` accepts them only percent-encoded.
             b'<' | b'>' | b'`' => escape = true,
             _ => {}
         }
@@ -84,7 +84,7 @@ pub(super) fn parse(method: &Method, target: Bytes) -> Result<Uri, ParseError> {
     }
 }
 
-/// Whether what follows the host, if anything, is a port.
+/// Whether the authority is a host, optionally with a port.
 fn is_host_and_port(authority: &Authority) -> bool {
     let rest = authority.as_str().rsplit_once(authority.host());
     rest.is_some_and(|(_, rest)| rest.is_empty() || authority.port_u16().is_some())

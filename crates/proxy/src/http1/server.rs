@@ -23,18 +23,19 @@ use crate::http::incoming_body::{IncomingBody, PollFrame};
 use crate::http::{Session, handle};
 use respond::NextState;
 
-/// A client's connection, shared by the task that serves it and by the body of its current request.
+/// A client's connection, shared by its serving task and the body of its current request.
 pub(crate) struct DownstreamConnection(RefCell<State>);
 
 struct State {
     connection: Connection,
-    /// The client waits for `100 Continue`.
+    /// Whether the client waits for `100 Continue`.
     expects: bool,
-    /// Why the rest of the request's body cannot be read; [`BodyDecodeError::UnexpectedEof`] when the client has left.
+    /// The reason why the rest of the request's body cannot be read; [`BodyDecodeError::UnexpectedEof`] when the
+    /// client has disconnected.
     error: Option<BodyDecodeError>,
 }
 
-/// The outcome of waiting for a request.
+/// The result of waiting for a request.
 #[allow(
     clippy::large_enum_variant,
     reason = "the large variant is the usual one"
@@ -46,15 +47,15 @@ enum NextRequest {
     Closed,
     /// The connection ended within a head.
     UnexpectedEof,
-    /// The head did not come in time; with the body of the response.
+    /// The head did not arrive in time; with the body of the response.
     TimedOut(&'static str),
 }
 
-/// How long the rest of a head may take once the connection is asked to close.
+/// Deadline for the rest of a head once the connection is asked to close.
 const CLOSING_HEAD: Duration = Duration::from_secs(5);
 
-/// How long a head may take, and the text of the response to one that takes longer. As in Envoy, the timeout of idle
-/// streams starts with the first byte of a request.
+/// The deadline of a head, and the text of the response when it is missed. As in Envoy, the timeout of idle streams
+/// starts with the first byte of a request.
 fn head_deadline(
     manager: &HttpConnectionManager,
     closing: bool,
@@ -81,7 +82,7 @@ fn head_deadline(
     }
 }
 
-/// The status and body of the response to a malformed request; `None` when the client would not understand one.
+/// The status and body of the response to a malformed request; `None` for a client that does not understand one.
 fn rejection(how: ParseError) -> Option<(StatusCode, &'static str)> {
     let status = match how {
         ParseError::Syntax => StatusCode::BAD_REQUEST,
@@ -95,8 +96,8 @@ fn rejection(how: ParseError) -> Option<(StatusCode, &'static str)> {
     Some((status, status.canonical_reason().unwrap_or_default()))
 }
 
-/// Serves a client until it, the session or an error ends the connection. `input` is what was read from the stream
-/// already.
+/// Serves a client until it, the session or an error ends the connection. `input` are bytes already read from the
+/// stream.
 pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: BytesMut) {
     let client = Rc::new(DownstreamConnection::new(stream, input));
     loop {
@@ -158,7 +159,7 @@ pub(crate) async fn serve(session: &Rc<Session>, stream: TcpStream, input: Bytes
             NextState::Tunnel(tunnel) => {
                 // The only reference: the request's body was dropped.
                 if let Ok(client) = Rc::try_unwrap(client) {
-                    // Boxed, because few connections become one.
+                    // Boxed, because few connections become tunnels.
                     Box::pin(tunnel.run(client.0.into_inner().connection.stream)).await;
                 }
                 return;
@@ -234,7 +235,7 @@ impl DownstreamConnection {
         .await
     }
 
-    /// The request that a head begins.
+    /// The request of a head, with its body still to be read.
     fn begin(self: &Rc<Self>, head: RequestHead) -> Request<IncomingBody> {
         let body = {
             let mut state = self.0.borrow_mut();
@@ -278,7 +279,7 @@ impl DownstreamConnection {
         self.0.borrow().connection.decoder.remaining()
     }
 
-    /// Ready when the client has left or sends a malformed body while its request is being handled.
+    /// Ready when the client has disconnected or sends a malformed body while its request is handled.
     fn poll_error(&self, cx: &mut Context<'_>) -> Poll<BodyDecodeError> {
         let State {
             connection, error, ..
@@ -287,11 +288,11 @@ impl DownstreamConnection {
             return Poll::Ready(error);
         }
         if !connection.decoder.is_end() {
-            // The reader of the body notices it.
+            // The reader of the body notices the error.
             connection.register_waker(cx);
             return Poll::Pending;
         }
-        // A pipelined request is kept; nothing more is read behind it.
+        // A pipelined request is kept; nothing is read after it.
         if !connection.stream.input.is_empty() {
             return Poll::Pending;
         }
@@ -318,7 +319,8 @@ impl State {
         Poll::Ready(frame)
     }
 
-    /// Discards the unread rest of a request body as far as it was received. Returns whether the next request follows.
+    /// Discards the unread rest of a request body as far as it was received. Returns whether the next request
+    /// follows.
     fn skip_body(&mut self, cx: &mut Context<'_>) -> bool {
         // A client that waits for `100 Continue` may or may not send the body after a final response.
         if self.error.is_some() || std::mem::take(&mut self.expects) {

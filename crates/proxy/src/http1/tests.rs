@@ -1,4 +1,4 @@
-//! The codec by itself. `fuzz` compares it with hyper's.
+//! Tests of the codec alone. `fuzz` compares it with hyper's.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
@@ -28,7 +28,7 @@ fn response(raw: &str, method: &Method) -> Result<Option<ResponseHead>, ParseErr
     )
 }
 
-/// Decodes all of `bytes`, which arrive in pieces that end at `cuts`; the peer closes behind them.
+/// Decodes all of `bytes`, which arrive in pieces that end at `cuts`, followed by the end of the connection.
 fn decode(
     framing: Framing,
     bytes: &[u8],
@@ -66,7 +66,7 @@ fn written(output: &mut WriteBuffer) -> Vec<u8> {
             .iter()
             .flat_map(|slice| slice.to_vec())
             .collect();
-        // Never all at once, as sockets do it.
+        // Partial writes, as sockets make them.
         let taken = piece.len().div_ceil(2);
         bytes.extend_from_slice(&piece[..taken]);
         output.advance(taken);
@@ -278,8 +278,8 @@ fn malformed_chunks_are_refused() {
     }
 }
 
-/// The fields of a response to `request` (method, version, status) with this body, `date` aside; `body` when one
-/// follows, and `stays` when the connection does.
+/// The header fields of a response to `request` (method, version, status) with this body, except `date`; `body` when
+/// a body follows, and `stays` when the connection stays open.
 fn encoded(request: &str, field: &'static str, body_length: BodyLength) -> String {
     let [method, version, status] = request.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{request}")
@@ -397,7 +397,7 @@ fn trailers_are_sent_where_they_were_announced() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However a message is cut on its way, what arrives is what was sent.
+    /// A message is decoded the same however it is split.
     #[test]
     fn encoded_bodies_decode(
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9000), 0..6),
@@ -422,7 +422,7 @@ proptest! {
         prop_assert_eq!(&rest[..], b"GET /next");
     }
 
-    /// A head that arrives byte by byte is found where it ends, and is the same.
+    /// A head that arrives byte by byte is parsed the same as one that arrives at once.
     #[test]
     fn heads_in_pieces_are_whole_ones(
         names in prop::collection::vec("[a-z][a-z-]{0,9}", 0..8),
@@ -446,7 +446,7 @@ proptest! {
         prop_assert!(raw[raw.len() - 4 - (raw.len() - at).min(4)..].ends_with("rest"));
     }
 
-    /// Foreign bytes are refused or understood; they break nothing.
+    /// Arbitrary bytes are refused or parsed, without a panic.
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), cuts in prop::collection::vec(any::<usize>(), 0..4)) {
         let _ = head::request(&mut BytesMut::from(&bytes[..]), &mut HeadFinder::default(), LIMITS);

@@ -1,4 +1,4 @@
-//! Opening upstream sockets.
+//! Opens upstream sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +10,12 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::config::cluster::{Cluster, Protocol};
 use crate::config::field::Wrapped;
 
-/// Interval of TCP keep-alive probes on HTTP/2 connections, and how long a peer may acknowledge nothing.
+/// Interval of TCP keep-alive probes on HTTP/2 connections, and the time without an acknowledgement after which a
+/// peer is dead.
 const PROBE: Duration = Duration::from_secs(10);
 const PEER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a connection failed.
+/// The reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectError {
     #[error("not connected within the connect timeout")]
@@ -23,8 +24,8 @@ pub(crate) enum ConnectError {
     Failed(#[source] io::Error),
 }
 
-/// Connects within the cluster's connect timeout. The socket mark, when there is one, exempts the connection from the
-/// redirect rules that brought the client's connection here.
+/// Connects within the cluster's connect timeout. A socket mark exempts the connection from the redirect rules that
+/// redirected the client's connection here.
 pub(crate) async fn connect(
     address: SocketAddr,
     cluster: &Cluster,
@@ -48,8 +49,8 @@ async fn dial(address: SocketAddr, cluster: &Cluster, mark: Option<u32>) -> io::
         SockRef::from(&socket).set_mark(mark)?;
     }
     if cluster.protocol != Protocol::Http1 {
-        // Many requests share an HTTP/2 connection and none of them closes it, so the kernel has to notice that its
-        // peer is gone. Servers of gRPC close connections with frequent PINGs; they do not see these probes.
+        // Many requests share an HTTP/2 connection and none of them closes it, so the kernel has to detect a dead
+        // peer. gRPC servers close connections with frequent PINGs; they do not notice these probes.
         let socket = SockRef::from(&socket);
         socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE).with_interval(PROBE))?;
         socket.set_tcp_user_timeout(Some(PEER_TIMEOUT))?;

@@ -1,4 +1,5 @@
-//! Upstream HTTP connections of one worker to one host: HTTP/1 ones taken last-in first-out, HTTP/2 ones shared.
+//! Upstream HTTP connections of one worker to one host: HTTP/1 connections are reused last-in first-out, HTTP/2 ones
+//! are shared.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::connect::{ConnectError, connect};
 use super::http2::{Connections, Stream};
-use super::{Cluster, Upstream};
-use crate::cluster_runtime::{Breakers, Ceiling, ClusterRuntime};
+use super::{ThreadLocalCluster, Upstream};
+use crate::cluster_runtime::{CircuitBreaker, CircuitBreakers, ClusterRuntime};
 use crate::descriptor_budget::Descriptor;
 use crate::generation::LocalArc;
 use crate::http::incoming_body::IncomingBody;
@@ -28,7 +29,7 @@ const DEFAULT_HEAD_LIMITS: Limits = Limits {
     bytes: 400 * 1024,
     fields: 100,
 };
-/// The least that a buffer limit can set.
+/// Minimum that a buffer limit can set.
 const MIN_HEAD_BYTES: usize = 8 * 1024;
 
 #[derive(Default)]
@@ -38,20 +39,20 @@ pub(crate) struct Pool {
     waiting: RefCell<VecDeque<oneshot::Sender<Option<ReusableConnection>>>>,
     pub(super) http2: Connections,
     connections: Cell<u32>,
-    /// The host was removed: nothing returns to the pool.
+    /// Whether the host was removed: nothing returns to the pool.
     retired: Cell<bool>,
 }
 
 /// An HTTP/1 connection that can carry one request after another.
 struct ReusableConnection {
     connection: Rc<UpstreamConnection>,
-    /// When the last request ended.
+    /// Time at which the last request ended.
     idle_since: Instant,
-    /// Requests so far.
+    /// Number of requests so far.
     served: u32,
 }
 
-/// Why no connection could be acquired.
+/// The reason why no connection could be acquired.
 #[derive(Debug)]
 pub(crate) enum AcquireError {
     Overflow,
@@ -66,7 +67,7 @@ impl From<ConnectError> for AcquireError {
 
 /// A connection for one request. Dropping it closes an HTTP/1 connection; [`PooledConnection::recycle`] keeps it.
 pub(crate) struct PooledConnection {
-    cluster: Rc<Cluster>,
+    cluster: Rc<ThreadLocalCluster>,
     runtime: LocalArc<ClusterRuntime>,
     pub(crate) upstream: Rc<Upstream>,
     connection: Connection,
@@ -76,14 +77,14 @@ enum Connection {
     /// `None` before it is acquired and once it is back in the pool.
     Http1(Option<ReusableConnection>),
     Http2(Stream),
-    /// For one request only.
+    /// A connection for one request only.
     Dedicated(Rc<UpstreamConnection>),
 }
 
 impl PooledConnection {
     /// Counts the request against the cluster's limit and acquires a connection to the host.
     pub(crate) async fn acquire(
-        cluster: &Rc<Cluster>,
+        cluster: &Rc<ThreadLocalCluster>,
         upstream: &Rc<Upstream>,
         http2: bool,
     ) -> Result<Self, AcquireError> {
@@ -96,9 +97,9 @@ impl PooledConnection {
         Ok(pooled)
     }
 
-    /// As [`PooledConnection::acquire`], with a new HTTP/1 connection that may switch protocols and is never kept.
+    /// As [`PooledConnection::acquire`], with a new HTTP/1 connection that may switch protocols and is never reused.
     pub(crate) async fn dedicated(
-        cluster: &Rc<Cluster>,
+        cluster: &Rc<ThreadLocalCluster>,
         upstream: &Rc<Upstream>,
     ) -> Result<Self, AcquireError> {
         let mut pooled = Self::begin(cluster, upstream)?;
@@ -108,15 +109,18 @@ impl PooledConnection {
         Ok(pooled)
     }
 
-    fn begin(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+    fn begin(
+        cluster: &Rc<ThreadLocalCluster>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
         let runtime = cluster.runtime();
-        if !runtime.state.breakers.requests.try_take() {
+        if !runtime.state.breakers.requests.try_acquire() {
             cluster.stats.upstream_rq_pending_overflow.inc();
             return Err(AcquireError::Overflow);
         }
         upstream.active.set(upstream.active.get() + 1);
         cluster.stats.upstream_rq_active.inc();
-        // From here on, dropping it releases the slot.
+        // Dropping it releases the slot from here on.
         Ok(Self {
             cluster: cluster.clone(),
             runtime,
@@ -148,8 +152,8 @@ impl PooledConnection {
         connection.send(head, body, write_coalescer).await
     }
 
-    /// Sends a request over HTTP/2. On error it comes back if nothing of it was sent; `None`: this is no HTTP/2
-    /// connection.
+    /// Sends a request over HTTP/2. On error the request is returned if nothing of it was sent; `None`: this is not
+    /// an HTTP/2 connection.
     pub(crate) async fn send_http2(
         &self,
         request: Request<OutgoingBody>,
@@ -160,7 +164,7 @@ impl PooledConnection {
         }
     }
 
-    /// The connection itself, once it has switched protocols.
+    /// The connection itself, after it has switched protocols.
     pub(crate) fn take_stream(&mut self) -> Option<(BufferedStream, ConnectionGuard)> {
         match std::mem::replace(&mut self.connection, Connection::Http1(None)) {
             Connection::Dedicated(connection) => connection.into_stream(),
@@ -204,7 +208,7 @@ impl Pool {
         while let Some(waiter) = self.waiting.borrow_mut().pop_front() {
             match waiter.send(Some(idle)) {
                 Ok(()) => return,
-                // Nobody waits any more; `send` returns the value.
+                // The waiter is gone; `send` returns the value.
                 Err(Some(back)) => idle = back,
                 Err(None) => return,
             }
@@ -217,14 +221,14 @@ impl Pool {
         std::iter::from_fn(|| idle.pop()).find(|idle| idle.connection.is_alive())
     }
 
-    /// For a host that was removed: idle connections close now, others after their request.
+    /// For a removed host: idle connections close now, others after their request.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();
         self.http2.retire();
     }
 
-    /// Closes connections idle for too long; returns how many.
+    /// Closes connections that have been idle too long; returns their number.
     pub(crate) fn maintain(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| idle.connection.is_alive());
@@ -253,7 +257,7 @@ impl Pool {
 
 /// An HTTP/1 connection for one request: an idle one, a new one, or the first that is returned.
 async fn acquire_http1(
-    cluster: &Rc<Cluster>,
+    cluster: &Rc<ThreadLocalCluster>,
     upstream: &Rc<Upstream>,
 ) -> Result<ReusableConnection, AcquireError> {
     let pool = &upstream.pool;
@@ -261,7 +265,7 @@ async fn acquire_http1(
         if let Some(idle) = pool.take() {
             return Ok(idle);
         }
-        // Boxed, because the state of every request would otherwise carry room for what few requests do.
+        // Boxed, because the state of every request would otherwise have room for a rare case.
         if let Some(idle) = Box::pin(open(cluster, upstream)).await? {
             return Ok(idle);
         }
@@ -270,14 +274,14 @@ async fn acquire_http1(
 
 /// A new connection, or one that another request returns; `None` asks to try the idle ones again.
 async fn open(
-    cluster: &Rc<Cluster>,
+    cluster: &Rc<ThreadLocalCluster>,
     upstream: &Rc<Upstream>,
 ) -> Result<Option<ReusableConnection>, AcquireError> {
     let pool = &upstream.pool;
     let _pending = PendingRequest::take(cluster)?;
     let guard = match ConnectionGuard::open(cluster, upstream) {
         Ok(guard) => guard,
-        // Without a connection there is none to wait for.
+        // Without open connections, none can be returned.
         Err(AcquireError::Overflow) if pool.connections() > 0 => {
             let (sender, receiver) = oneshot::channel();
             pool.waiting.borrow_mut().push_back(sender);
@@ -294,7 +298,7 @@ async fn open(
 
 /// A new HTTP/1 connection.
 async fn connect_http1(
-    cluster: &Cluster,
+    cluster: &ThreadLocalCluster,
     upstream: &Upstream,
     guard: ConnectionGuard,
 ) -> Result<Rc<UpstreamConnection>, ConnectError> {
@@ -307,7 +311,7 @@ async fn connect_http1(
     Ok(Rc::new(UpstreamConnection::new(stream, limits, guard)))
 }
 
-impl Cluster {
+impl ThreadLocalCluster {
     pub(crate) async fn connect(&self, upstream: &Upstream) -> Result<TcpStream, ConnectError> {
         let runtime = self.runtime();
         connect(upstream.host.address, &runtime.config, self.mark())
@@ -316,35 +320,38 @@ impl Cluster {
     }
 }
 
-/// One of what a circuit breaker of the cluster permits at once; released when dropped.
+/// A unit of a circuit breaker of the cluster; released on drop.
 pub(crate) struct Permit {
     runtime: LocalArc<ClusterRuntime>,
-    ceiling: fn(&Breakers) -> &Ceiling,
+    breaker: fn(&CircuitBreakers) -> &CircuitBreaker,
 }
 
 impl Permit {
     /// `None` when the limit is reached.
-    pub(crate) fn take(
+    pub(crate) fn try_acquire(
         runtime: &LocalArc<ClusterRuntime>,
-        ceiling: fn(&Breakers) -> &Ceiling,
+        breaker: fn(&CircuitBreakers) -> &CircuitBreaker,
     ) -> Option<Self> {
-        let permitted = ceiling(&runtime.state.breakers).try_take();
+        let permitted = breaker(&runtime.state.breakers).try_acquire();
         permitted.then(|| Self {
             runtime: runtime.clone(),
-            ceiling,
+            breaker,
         })
     }
 
-    /// Takes one even beyond the limit.
-    fn exceed(runtime: LocalArc<ClusterRuntime>, ceiling: fn(&Breakers) -> &Ceiling) -> Self {
-        ceiling(&runtime.state.breakers).take();
-        Self { runtime, ceiling }
+    /// Acquires a unit even beyond the limit.
+    fn force_acquire(
+        runtime: LocalArc<ClusterRuntime>,
+        breaker: fn(&CircuitBreakers) -> &CircuitBreaker,
+    ) -> Self {
+        breaker(&runtime.state.breakers).force_acquire();
+        Self { runtime, breaker }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        (self.ceiling)(&self.runtime.state.breakers).release();
+        (self.breaker)(&self.runtime.state.breakers).release();
     }
 }
 
@@ -355,9 +362,10 @@ pub(super) struct PendingRequest {
 }
 
 impl PendingRequest {
-    pub(super) fn take(cluster: &Cluster) -> Result<Self, AcquireError> {
+    pub(super) fn take(cluster: &ThreadLocalCluster) -> Result<Self, AcquireError> {
         let stats = &cluster.stats;
-        let Some(permit) = Permit::take(&cluster.runtime(), |breakers| &breakers.pending) else {
+        let Some(permit) = Permit::try_acquire(&cluster.runtime(), |breakers| &breakers.pending)
+        else {
             stats.upstream_rq_pending_overflow.inc();
             return Err(AcquireError::Overflow);
         };
@@ -378,24 +386,27 @@ pub(crate) struct ConnectionGuard {
 }
 
 impl ConnectionGuard {
-    /// Counts a new connection against the cluster's limit. A worker without any connection to this host may always
-    /// open one, as in Envoy, or it could never serve.
-    pub(crate) fn open(cluster: &Cluster, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+    /// Counts a new connection against the cluster's limit. As in Envoy, a worker without any connection to this host
+    /// may always open one, or it could never serve.
+    pub(crate) fn open(
+        cluster: &ThreadLocalCluster,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
         let runtime = cluster.runtime();
         let stats = &cluster.stats;
-        let Some(descriptor) = cluster.environment.descriptors.upstream() else {
+        let Some(descriptor) = cluster.context.descriptors.upstream() else {
             stats.upstream_cx_overflow.inc();
             return Err(AcquireError::Overflow);
         };
         let open = &upstream.pool.connections;
-        let permit = match Permit::take(&runtime, |breakers| &breakers.connections) {
+        let permit = match Permit::try_acquire(&runtime, |breakers| &breakers.connections) {
             Some(permit) => permit,
             None => {
                 stats.upstream_cx_overflow.inc();
                 if open.get() > 0 {
                     return Err(AcquireError::Overflow);
                 }
-                Permit::exceed(runtime, |breakers| &breakers.connections)
+                Permit::force_acquire(runtime, |breakers| &breakers.connections)
             }
         };
         stats.upstream_cx_total.inc();
@@ -412,7 +423,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        // What wakes does not run before the rest is released.
+        // Woken tasks do not run before the rest is released.
         self.upstream.pool.connection_closed();
     }
 }

@@ -1,5 +1,5 @@
-//! HTTP/2 connections to a host. Each carries as many requests at once as both ends permit; another is opened when all
-//! are full.
+//! HTTP/2 connections to a host. Each carries as many concurrent requests as both ends permit; another is opened when
+//! all are full.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::connect::ConnectError;
 use super::connection_pool::{AcquireError, ConnectionGuard, PendingRequest};
-use super::{Cluster, Upstream};
+use super::{ThreadLocalCluster, Upstream};
 use crate::config::cluster;
 use crate::http::incoming_body::{
     CONNECTION_WINDOW, HTTP2_FIELDS, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
@@ -28,7 +28,7 @@ use crate::http::upstream_request_body::OutgoingBody;
 #[derive(Default)]
 pub(super) struct Connections {
     open: RefCell<Vec<Rc<Connection>>>,
-    /// Held while connecting, so that requests that arrive together share the connection.
+    /// Held while connecting, so that concurrent requests share the connection.
     opening: Mutex<()>,
     /// Notified when a request ends or a connection opens or closes.
     freed: Notify,
@@ -39,14 +39,14 @@ struct Connection {
     /// `SETTINGS_MAX_CONCURRENT_STREAMS` of the host; 0 before its first SETTINGS frame.
     permitted: Cell<usize>,
     active: Cell<u32>,
-    /// Requests begun so far.
+    /// Number of requests so far.
     served: Cell<u32>,
-    /// When the last request ended.
+    /// Time at which the last request ended.
     idle_since: Cell<Instant>,
     settings_changed: Notify,
 }
 
-/// One request's slot on a connection; released when dropped.
+/// One request's slot on a connection; released on drop.
 pub(super) struct Stream {
     connection: Rc<Connection>,
     upstream: Rc<Upstream>,
@@ -62,17 +62,20 @@ impl Connection {
 impl Stream {
     /// A slot on a connection with room; a new connection is opened if none has room.
     pub(super) async fn acquire(
-        cluster: &Rc<Cluster>,
+        cluster: &Rc<ThreadLocalCluster>,
         upstream: &Rc<Upstream>,
     ) -> Result<Self, AcquireError> {
         match Self::take(cluster, upstream) {
             Some(stream) => Ok(stream),
-            // Boxed, because the state of every request would otherwise carry room for what few requests do.
+            // Boxed, because the state of every request would otherwise have room for a rare case.
             None => Box::pin(Self::wait(cluster, upstream)).await,
         }
     }
 
-    async fn wait(cluster: &Rc<Cluster>, upstream: &Rc<Upstream>) -> Result<Self, AcquireError> {
+    async fn wait(
+        cluster: &Rc<ThreadLocalCluster>,
+        upstream: &Rc<Upstream>,
+    ) -> Result<Self, AcquireError> {
         let _pending = PendingRequest::take(cluster)?;
         let connections = &upstream.pool.http2;
         loop {
@@ -89,7 +92,7 @@ impl Stream {
                     }
                     return Ok(Self::on(connection, upstream));
                 }
-                // Without a connection there is none to wait for.
+                // Without open connections, no slot can become free.
                 Err(AcquireError::Overflow) if upstream.pool.connections() > 0 => {}
                 Err(error) => return Err(error),
             }
@@ -99,7 +102,7 @@ impl Stream {
         }
     }
 
-    fn take(cluster: &Cluster, upstream: &Rc<Upstream>) -> Option<Self> {
+    fn take(cluster: &ThreadLocalCluster, upstream: &Rc<Upstream>) -> Option<Self> {
         let runtime = cluster.runtime();
         let mut open = upstream.pool.http2.open.borrow_mut();
         open.retain(|connection| !connection.sender.is_closed());
@@ -124,7 +127,7 @@ impl Stream {
         }
     }
 
-    /// Sends a request. On error it comes back if nothing of it was sent.
+    /// Sends a request. On error the request is returned if nothing of it was sent.
     pub(super) async fn send(
         &self,
         request: http::Request<OutgoingBody>,
@@ -147,17 +150,17 @@ impl Drop for Stream {
 }
 
 impl Connections {
-    /// A connection was closed, so another may be opened.
+    /// A connection was closed, so another one may be opened.
     pub(super) fn connection_closed(&self) {
         self.freed.notify_one();
     }
 
-    /// For a host that was removed: connections close when their requests are over.
+    /// For a removed host: connections close after their requests.
     pub(super) fn retire(&self) {
         self.open.borrow_mut().clear();
     }
 
-    /// Closes connections idle for too long; returns how many.
+    /// Closes connections that have been idle too long; returns their number.
     pub(super) fn maintain(&self, now: Instant, idle_timeout: Option<Duration>) -> u64 {
         let Some(timeout) = idle_timeout else {
             return 0;
@@ -172,9 +175,9 @@ impl Connections {
     }
 }
 
-/// A new connection, once the host's first SETTINGS say how many requests it takes.
+/// A new connection, after the host's first SETTINGS have set its stream limit.
 async fn open(
-    cluster: &Rc<Cluster>,
+    cluster: &Rc<ThreadLocalCluster>,
     upstream: &Upstream,
     guard: ConnectionGuard,
 ) -> Result<Rc<Connection>, ConnectError> {
@@ -264,14 +267,15 @@ async fn handshake(
     }
 }
 
-/// Runs hyper's tasks on this thread. After each poll of the task that reads the connection, the task that looks at the
+/// Runs hyper's tasks on this thread. After each poll of the task that reads the connection, the task that checks the
 /// host's SETTINGS is woken.
 #[derive(Clone, Default)]
 struct ConnectionExecutor(Rc<ExecutorState>);
 
 #[derive(Default)]
 struct ExecutorState {
-    /// Moves into the first task, which reads and writes the connection, and counts it as open until it is closed.
+    /// Moves into the first task, which reads and writes the connection, and counts the connection as open until it
+    /// is closed.
     guard: Cell<Option<ConnectionGuard>>,
     waker: RefCell<Option<Waker>>,
 }

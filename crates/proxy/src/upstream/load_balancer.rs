@@ -1,4 +1,4 @@
-//! Choice of a host: priorities and spill-over, panic, then round robin, least request or random.
+//! Load balancing: priorities and spill-over, panic, then round robin, least request or random.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -10,31 +10,31 @@ use crate::cluster_runtime::{ClusterRuntime, HealthFlag, Member};
 use crate::config::cluster::Policy;
 use crate::metrics::ClusterStats;
 
-/// Schedules for one state of membership and health; a change builds a new one.
+/// The schedules for one state of membership and health; a change builds a new balancer.
 #[derive(Default)]
 pub(crate) struct Balancer {
     epoch: u64,
-    /// With the share of traffic, in percent, that goes to each priority.
+    /// Priorities, each with its share of traffic in percent.
     levels: Vec<(u32, PriorityLevel)>,
 }
 
-/// One priority.
+/// The hosts of one priority.
 struct PriorityLevel {
     hosts: HostSet,
     panic: bool,
 }
 
-/// Hosts that can be chosen, with relative weights.
+/// Selectable hosts, with relative weights.
 #[derive(Default)]
 struct HostSet {
     hosts: Vec<(Rc<Upstream>, f64)>,
     uniform: bool,
     next: usize,
-    /// Earliest deadline first, used when weights differ. Ties go to the host declared first.
+    /// Earliest-deadline-first schedule, used when weights differ. Ties go to the host that was declared first.
     schedule: BinaryHeap<Reverse<(Deadline, usize)>>,
 }
 
-/// The bits of a number that is not negative, which are ordered as the numbers are (IEEE 754).
+/// The bits of a non-negative floating-point number, which have the order of the numbers (IEEE 754).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Deadline(u64);
 
@@ -49,7 +49,7 @@ impl Balancer {
         runtime: &ClusterRuntime,
         upstreams: &HashMap<SocketAddr, Rc<Upstream>>,
     ) -> Self {
-        // Read before the hosts' health: a change in between is seen as a newer epoch and builds again.
+        // Read before the hosts' health: a change in between has a newer epoch and causes another build.
         let epoch = runtime.state.epoch();
         let mut priorities: BTreeMap<u32, Vec<&Member>> = BTreeMap::new();
         for member in &runtime.members.list {
@@ -106,7 +106,7 @@ impl Balancer {
     }
 }
 
-/// Healthy members, or the degraded when no member is healthy.
+/// Healthy members, or the degraded ones when none is healthy.
 fn usable<'a>(group: &[&'a Member]) -> Vec<&'a Member> {
     let (degraded, healthy): (Vec<&Member>, Vec<&Member>) = group
         .iter()
@@ -126,8 +126,8 @@ struct Shares {
 }
 
 impl Shares {
-    /// Envoy's rule: each priority takes `health × overprovisioning` percent of what those before it left over. If
-    /// all together cannot take 100 %, loads are scaled up and priorities below the threshold ignore health.
+    /// Envoy's rule: each priority takes `health × overprovisioning` percent of the load that those before it left.
+    /// If all together cannot take 100 %, loads are scaled up and priorities below the threshold ignore health.
     fn compute(groups: &[Vec<&Member>], overprovisioning: u32, threshold: f64) -> Vec<Self> {
         let health: Vec<(f64, u32)> = groups
             .iter()
@@ -145,7 +145,7 @@ impl Shares {
             .collect();
         let total: u32 = health.iter().map(|(_, available)| *available).sum();
         if total == 0 {
-            // No host is healthy: everything goes to the first priority, in panic unless panic is switched off.
+            // No host is healthy: everything goes to the first priority, in panic unless panic is disabled.
             let panic = threshold > 0.0;
             return (0..groups.len())
                 .map(|i| Self {
@@ -171,7 +171,7 @@ impl Shares {
                 }
             })
             .collect();
-        // What rounding leaves over goes to the first priority that carries load.
+        // The rounding remainder goes to the first priority with load.
         if let Some(first) = shares.iter_mut().find(|share| share.percent > 0) {
             first.percent += left;
         }
@@ -209,7 +209,7 @@ impl HostSet {
         let schedule = if uniform {
             BinaryHeap::new()
         } else {
-            // Random first deadlines, so that workers and proxies do not all begin with the same host.
+            // Random first deadlines, so that workers and proxies do not all start with the same host.
             let entry = |(host, (_, weight)): (usize, &(_, f64))| {
                 Reverse((Deadline(0).after(fastrand::f64() / weight), host))
             };
@@ -269,7 +269,7 @@ impl HostSet {
         chosen.unwrap_or(self.hosts.len() - 1)
     }
 
-    /// The least loaded, relative to its weight, of a few taken at random.
+    /// The least loaded, relative to its weight, of a few random hosts.
     fn least_loaded(&self, choices: u32) -> usize {
         let load = |index: usize| {
             let (upstream, weight) = &self.hosts[index];

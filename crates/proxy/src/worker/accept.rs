@@ -1,4 +1,4 @@
-//! Accepting connections and finding their filter chain.
+//! Accepts connections and selects their filter chain.
 
 use std::cell::RefCell;
 use std::io;
@@ -22,11 +22,11 @@ use crate::original_dst::original_dst;
 use crate::protocol_detection::{Detection, detect};
 use crate::tcp_proxy::{self, ConnectionAddresses};
 
-/// Pauses between accepts that fail: the first, and the longest.
+/// Pauses after a failed accept: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(10);
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
-/// A socket this worker accepts from, and the listener configuration in force for it.
+/// A socket from which this worker accepts, and the listener's current configuration.
 pub(crate) struct ActiveListener {
     listener: RefCell<Arc<Listener>>,
     address: SocketAddr,
@@ -56,7 +56,7 @@ impl ActiveListener {
         Some(listening)
     }
 
-    /// New connections follow the new configuration.
+    /// Applies a new configuration to new connections.
     pub(super) fn update(&self, listener: Arc<Listener>) {
         *self.listener.borrow_mut() = listener;
     }
@@ -95,7 +95,7 @@ async fn accept(worker: Rc<Worker>, listening: Rc<ActiveListener>, socket: TcpLi
                 if let Some(failures) = failing.ended() {
                     tracing::warn!(%address, failures, "accepting connections again");
                 }
-                let Some(descriptor) = worker.environment.descriptors.downstream() else {
+                let Some(descriptor) = worker.cluster_context.descriptors.downstream() else {
                     stats.downstream_global_cx_overflow.inc();
                     if overflowing.begins() {
                         tracing::warn!(%address, "too many connections for the limit of open files (ulimit -n): new ones are closed");
@@ -115,11 +115,11 @@ async fn accept(worker: Rc<Worker>, listening: Rc<ActiveListener>, socket: TcpLi
                 };
                 tokio::task::spawn_local(connection.serve());
             }
-            // The client left between its handshake and our call.
+            // The client closed between its handshake and this accept.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 stats.downstream_cx_accept_failed.inc();
-                // Out of file descriptors, mostly: some have to come back first.
+                // Out of file descriptors, usually: some have to be closed first.
                 if failing.begins() {
                     tracing::warn!(%address, %error, "cannot accept connections; trying until it succeeds");
                 }
@@ -133,7 +133,7 @@ async fn accept(worker: Rc<Worker>, listening: Rc<ActiveListener>, socket: TcpLi
     }
 }
 
-/// A client's connection that has just been accepted.
+/// An accepted client connection.
 struct Connection {
     worker: Rc<Worker>,
     listener: Arc<Listener>,
@@ -201,7 +201,7 @@ impl Connection {
     }
 }
 
-/// Detects what the choice of a chain depends on; `None` when the connection is to be closed.
+/// Detects the properties that the choice of a chain needs; `None` when the connection is to be closed.
 async fn inspect(
     worker: &Worker,
     listener: &Listener,

@@ -1,4 +1,4 @@
-//! Serving the connections of HTTP filter chains.
+//! Serves the connections of HTTP filter chains.
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use crate::metrics::GaugeGuard;
 use crate::protocol_detection;
 use crate::tcp_proxy::ConnectionAddresses;
 
-/// How long the rest of an HTTP/2 preface may take once it has begun.
+/// Deadline for the rest of an HTTP/2 preface once it has begun.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves a connection of an HTTP filter chain. `first` is what was read of it already.
+/// Serves a connection of an HTTP filter chain. `first` are bytes already read from it.
 pub(super) async fn serve_http(
     worker: &Rc<Worker>,
     chain: &Arc<Chain>,
@@ -37,7 +37,7 @@ pub(super) async fn serve_http(
     let _active = GaugeGuard::new(&stats, |stats| &stats.downstream_cx_active)
         .with_end(|stats| &stats.downstream_cx_destroy);
     let session = |http2| Session::new(worker, chain, manager, &stats, addresses, http2);
-    // Known before the first byte comes, so that idle timeout and drain reach a client that sends nothing.
+    // Registered before the first byte arrives, so that idle timeout and drain apply to a client that sends nothing.
     let waiting = session(false);
     let registered = worker.register(&waiting);
     let http2 = match manager.codec {
@@ -63,18 +63,18 @@ pub(super) async fn serve_http(
     http2::serve(&session, stream, first).await;
 }
 
-/// How a connection begins.
+/// The start of a connection.
 enum Preface {
-    /// With the HTTP/2 preface, complete.
+    /// A complete HTTP/2 preface.
     Http2,
-    /// With other bytes, or an incomplete preface. The HTTP/1 codec answers bytes that are not a request.
+    /// Other bytes, or an incomplete preface. The HTTP/1 codec answers bytes that are not a request.
     None,
-    /// Without a byte, because the connection ended or the session was asked to close.
+    /// No byte: the connection ended or the session was asked to close.
     Closed,
 }
 
-/// Reads until it is decided whether the client speaks HTTP/2. A client that sends nothing has the session's idle
-/// timeout. Envoy takes a preface in two pieces for HTTP/1; here the second piece has [`PREFACE_TIMEOUT`].
+/// Reads until the protocol is decided. The session's idle timeout applies to a client that sends nothing. Envoy
+/// takes a preface in two pieces for HTTP/1; here the second piece has [`PREFACE_TIMEOUT`].
 async fn preface(session: &Session, stream: &mut TcpStream, first: &mut BytesMut) -> Preface {
     let mut timer: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {

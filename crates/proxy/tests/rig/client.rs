@@ -1,4 +1,4 @@
-//! A client that sends exactly the given bytes and understands just enough HTTP/1 to read the answer.
+//! A client that sends exactly the given bytes and parses just enough HTTP/1 to read the answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -127,7 +127,7 @@ impl Connection {
     }
 }
 
-/// The response to one request without what differs from run to run.
+/// The response to one request, without the parts that differ between runs.
 pub fn stable(address: SocketAddr, raw: &str) -> (u16, Vec<(String, String)>, String) {
     let mut response = send(address, raw);
     response.headers.retain(|(name, _)| name != "date");

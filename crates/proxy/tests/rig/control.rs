@@ -70,7 +70,7 @@ impl Control {
         self.wait_acked(revision);
     }
 
-    /// Ends without closing anything in order.
+    /// Aborts without an orderly close.
     pub fn stop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -84,7 +84,7 @@ impl Drop for Control {
     }
 }
 
-/// A listener, its named routes to `app`, and `app` with these endpoints.
+/// A snapshot with a listener, its named routes to `app`, and `app` with these endpoints.
 pub fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
     let config = named_routes(manager(table("unused", Vec::new())), "web");
     Snapshot::builder(revision)
@@ -95,7 +95,7 @@ pub fn mesh(revision: u64, hosts: &[SocketAddr]) -> Snapshot {
         .build()
 }
 
-/// The table of the listener of [`mesh`].
+/// The route table of the listener of [`mesh`].
 pub fn web_routes(cluster: &str) -> RouteConfiguration {
     RouteConfiguration {
         name: "web".to_owned(),
@@ -103,7 +103,7 @@ pub fn web_routes(cluster: &str) -> RouteConfiguration {
     }
 }
 
-/// A proxy that is driven by it and forwards.
+/// A proxy that is connected to the control plane and forwards.
 pub fn follow(control: &Control, state: Option<&std::path::Path>) -> Running {
     let proxy = Running::start_with(Options {
         workers: 2,

@@ -11,7 +11,7 @@ use prost::Message;
 
 use super::{resources, wait_for};
 
-/// The Envoy binary, or `None` after saying that the test is skipped. In CI a skip is a failure.
+/// The Envoy binary; `None` after a message that the test is skipped. In CI a skip is a failure.
 pub fn binary() -> Option<PathBuf> {
     tombolo_need::variable("TOMBOLO_ENVOY")
 }
@@ -23,8 +23,8 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with these resources; the listener is moved to a free port. `None` after saying that it is not
-    /// installed.
+    /// Starts Envoy with these resources; the listener is moved to a free port. `None` after a message that Envoy is
+    /// not installed.
     pub fn start(listener: &Listener, clusters: &[Cluster]) -> Option<Self> {
         let binary = binary()?;
         let port = free_port();

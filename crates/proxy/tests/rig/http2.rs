@@ -24,13 +24,13 @@ pub fn empty() -> Body {
     Empty::new().boxed()
 }
 
-/// One piece of data, then trailers.
+/// A body of one data frame and trailers.
 pub fn with_trailers(data: Bytes, trailers: HeaderMap) -> Body {
     let frames = [Ok(Frame::data(data)), Ok(Frame::trailers(trailers))];
     BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
 }
 
-/// A server; its address, and how many connections it got.
+/// A server; its address, and its number of connections.
 pub async fn server<F: Future<Output = Answer> + Send + 'static>(
     streams: u32,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -57,7 +57,7 @@ pub async fn server<F: Future<Output = Answer> + Send + 'static>(
     (address, connections)
 }
 
-/// A client whose streams may have so many bytes ahead of it.
+/// A client whose streams have a window of this many bytes.
 pub async fn dial_with(address: SocketAddr, window: u32) -> Sender {
     let stream = TcpStream::connect(address).await.expect("connects");
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -86,7 +86,7 @@ pub fn post(path: &str, body: Body) -> Request<Body> {
     request.body(body).expect("valid")
 }
 
-/// Sends the same request so often at once, and expects 200 each time.
+/// Sends the same request `count` times at once, and expects 200 each time.
 pub async fn get_at_once(sender: &Sender, count: usize) {
     let calls = (0..count).map(|_| {
         let mut sender = sender.clone();

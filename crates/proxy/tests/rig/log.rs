@@ -21,7 +21,7 @@ impl Write for Capture {
     }
 }
 
-/// Captures log lines from now on, from `warn` up.
+/// Captures log lines from now on, from level `warn` up.
 pub fn capture() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {

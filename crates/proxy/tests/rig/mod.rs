@@ -1,4 +1,4 @@
-//! Parts for tests: resources by name, upstream servers with known behaviour, a plain HTTP/1 client, a running proxy.
+//! Test fixtures: resources by name, upstream servers with known behaviour, a plain HTTP/1 client, a running proxy.
 #![allow(
     dead_code,
     deprecated,
@@ -49,7 +49,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// With two workers.
+    /// A proxy with two workers.
     pub fn start(listener: &Listener, clusters: &[Cluster]) -> Self {
         Self::start_with(Options {
             workers: 2,
@@ -65,7 +65,7 @@ impl Running {
         })
     }
 
-    /// With one worker, unless the options say how many.
+    /// A proxy with one worker, unless the options set a number.
     pub fn start_with(options: Options) -> Self {
         let options = Options {
             workers: options.workers.max(1),

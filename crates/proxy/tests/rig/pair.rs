@@ -15,7 +15,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// `None` after saying that Envoy is not installed, so that the test is skipped.
+    /// `None` after a message that Envoy is not installed; the test is then skipped.
     pub fn start(listener: &Listener, clusters: &[cluster::Cluster]) -> Option<Self> {
         Some(Self {
             envoy: envoy::Envoy::start(listener, clusters)?,
@@ -24,7 +24,7 @@ impl Pair {
         })
     }
 
-    /// Sends the same bytes to both and notes what comes back differently.
+    /// Sends the same bytes to both and records differences between the responses.
     pub fn compare(&self, raw: &str) {
         let answer = |address: SocketAddr| {
             comparable(client::send(address, raw), &address.port().to_string())
@@ -53,7 +53,7 @@ impl Pair {
     }
 }
 
-/// Removes what differs from run to run: times, identifiers, ports.
+/// Removes the parts that differ between runs: times, identifiers, ports.
 fn comparable(mut response: Response, port: &str) -> (u16, Vec<(String, String)>, String) {
     response.headers.retain(|(name, _)| name != "date");
     for (name, value) in &mut response.headers {
@@ -62,7 +62,7 @@ fn comparable(mut response: Response, port: &str) -> (u16, Vec<(String, String)>
         }
         *value = value.replace(port, "PORT");
     }
-    // An echoed body has another length where the port has.
+    // An echoed body has another length when the port has.
     response.headers.sort();
     let text = response.text();
     let lines: Vec<String> = text

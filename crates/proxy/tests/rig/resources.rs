@@ -226,7 +226,7 @@ pub fn http_ingress(manager: &hcm::HttpConnectionManager) -> listener::Listener 
     ingress(0, http_filter(manager))
 }
 
-/// A chain for connections with one of these properties.
+/// A filter chain for connections with one of these properties.
 pub fn matching(
     chain: &listener::FilterChain,
     matches: listener::FilterChainMatch,
@@ -299,7 +299,7 @@ pub fn discovery(
     Some(cluster::cluster::ClusterDiscoveryType::Type(kind as i32))
 }
 
-/// A cluster of whatever address the client dialled.
+/// An `ORIGINAL_DST` cluster.
 pub fn passthrough(name: &str) -> cluster::Cluster {
     cluster::Cluster {
         name: name.to_owned(),
@@ -309,7 +309,7 @@ pub fn passthrough(name: &str) -> cluster::Cluster {
     }
 }
 
-/// A cluster whose connections want a TLS that the proxy does not have.
+/// A cluster with TLS, which the proxy does not support.
 pub fn with_tls(cluster: cluster::Cluster) -> cluster::Cluster {
     cluster::Cluster {
         transport_socket: Some(core::TransportSocket {
@@ -380,7 +380,7 @@ pub fn everything_to(name: &str) -> route::RouteConfiguration {
     routes(vec![forward(prefix("/"), to_cluster(name))])
 }
 
-/// The HTTP options of our planner (`plan/envoy/listener.rs`).
+/// The HTTP options of the planner (`plan/envoy/listener.rs`).
 pub fn planned(manager: hcm::HttpConnectionManager) -> hcm::HttpConnectionManager {
     hcm::HttpConnectionManager {
         http_protocol_options: Some(core::Http1ProtocolOptions {

@@ -108,7 +108,8 @@ impl Upstream {
     pub fn stop(&self) {
         self.state.stopped.store(true, Ordering::SeqCst);
         let _ = TcpStream::connect(self.address);
-        // Until the socket is closed the kernel completes handshakes for it, and what is sent on those is lost.
+        // Until the socket is closed the kernel completes handshakes for it, and data sent on those connections is
+        // lost.
         if let Some(acceptor) = self.acceptor.lock().take() {
             let _ = acceptor.join();
         }
@@ -134,7 +135,7 @@ fn serve(name: &str, stream: TcpStream, state: &State) {
             break;
         }
     }
-    // The list of open connections holds a copy, so dropping ours would not close it.
+    // The list of open connections holds a copy, so dropping this one would not close it.
     let _ = writer.shutdown(std::net::Shutdown::Both);
 }
 
@@ -263,7 +264,7 @@ fn answer(
         }
         "/close" => false,
         "/die-after" => {
-            // Held back until the close, so that both arrive together: a request that is sent between them is lost.
+            // Held back until the close, so that both arrive together: a request sent between them would be lost.
             let _ = socket2::SockRef::from(&*writer).set_tcp_cork(true);
             respond(writer, name, 200, "last");
             false

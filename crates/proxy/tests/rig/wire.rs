@@ -1,10 +1,10 @@
-//! Peers that speak and read bytes, where the exact bytes matter.
+//! Peers that write and read raw bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// The HTTP/2 preface, and a SETTINGS frame with nothing in it.
+/// The HTTP/2 preface, and an empty SETTINGS frame.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
@@ -21,12 +21,12 @@ pub fn scripted(script: impl Fn(TcpStream) + Send + Clone + 'static) -> SocketAd
     address
 }
 
-/// Reads what comes and never answers.
+/// Reads everything and never answers.
 pub fn silent(mut stream: TcpStream) {
     let _ = std::io::copy(&mut stream, &mut std::io::sink());
 }
 
-/// A connection on which `bytes` are sent, and on which nothing takes longer than 20 s.
+/// Connects and sends `bytes`; every operation on the connection has a timeout of 20 s.
 pub fn connect(address: SocketAddr, bytes: impl AsRef<[u8]>) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("connects");
     let timeout = Some(Duration::from_secs(20));
@@ -40,7 +40,7 @@ pub fn send(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
     stream.write_all(bytes.as_ref()).expect("writes");
 }
 
-/// Reads a message's head, byte by byte; what there is of it when the peer closes.
+/// Reads a message's head byte by byte; the part received if the peer closes.
 pub fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -50,14 +50,14 @@ pub fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).expect("text")
 }
 
-/// What comes until the peer closes in order.
+/// The bytes received until the peer closes in order.
 pub fn read_all(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).expect("ends in order");
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What comes until the peer closes, in order or by a reset; fails when it does neither.
+/// The bytes received until the peer closes, in order or by a reset; panics when it does neither.
 pub fn read_to_close(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     match stream.read_to_end(&mut bytes) {

@@ -1,4 +1,4 @@
-//! One probe of a host: an HTTP request, a call of `grpc.health.v1.Health/Check`, or bytes over TCP.
+//! One probe of a host: an HTTP request, a call of `grpc.health.v1.Health/Check`, or a TCP exchange.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::response::Parts;
@@ -15,7 +15,7 @@ use super::CheckTarget;
 use crate::config::health_check::{GrpcProbe, HttpProbe, Probe, TcpProbe};
 use crate::upstream::connect::connect;
 
-/// Bytes that a probe reads of an answer at most, and of one of gRPC, which is a small message.
+/// Maximum bytes of an answer that a probe reads, and of a gRPC answer, which is a small message.
 const MAX_ANSWER: usize = 64 * 1024;
 const MAX_GRPC_ANSWER: usize = 4096;
 const USER_AGENT: &str = "Envoy/HC";
@@ -23,9 +23,9 @@ const USER_AGENT: &str = "Envoy/HC";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Healthy,
-    /// The host answered that it is not healthy.
+    /// The host answered that it is unhealthy.
     Unhealthy,
-    /// No answer in time, or none that can be understood.
+    /// No answer in time, or a malformed one.
     NetworkFailure,
 }
 
@@ -45,7 +45,7 @@ pub(super) async fn probe(target: &CheckTarget, probe: &Probe) -> Outcome {
     }
 }
 
-/// The host name in a probe: that of the endpoint, else that of the check, else the cluster's name.
+/// The host name of a probe: that of the endpoint, else that of the check, else the cluster's name.
 fn authority<'a>(target: &'a CheckTarget, of_check: &'a str) -> &'a str {
     match (&*target.hostname, of_check) {
         ("", "") => &target.cluster.name,
@@ -54,8 +54,8 @@ fn authority<'a>(target: &'a CheckTarget, of_check: &'a str) -> &'a str {
     }
 }
 
-/// Sends a request; answers with the head of the response, and the body unless that is too large or cut. Reading it
-/// lets the server end the exchange in order.
+/// Sends a request; the head of the response, and the body unless it is too large or truncated. The body is read so
+/// that the server can complete the exchange.
 async fn exchange(
     request: Request<Full<Bytes>>,
     stream: TcpStream,
@@ -132,7 +132,7 @@ async fn probe_grpc(probe: &GrpcProbe, authority: &str, stream: TcpStream) -> Op
     Some(is_ok && is_serving(&body.to_bytes()))
 }
 
-/// A length-prefixed message of gRPC.
+/// Frames a length-prefixed gRPC message.
 fn frame(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
@@ -141,7 +141,7 @@ fn frame(message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-/// The call's status is in the trailers, or in the headers of an answer without a message.
+/// The status of the call is in the trailers, or in the headers of an answer without a message.
 fn status_is_ok(headers: &HeaderMap, trailers: &HeaderMap) -> bool {
     let status = trailers.get("grpc-status");
     let status = status.or_else(|| headers.get("grpc-status"));
@@ -152,7 +152,7 @@ fn is_serving(body: &[u8]) -> bool {
     let Some((prefix, message)) = body.split_first_chunk::<5>() else {
         return false;
     };
-    // Compressed answers were not asked for.
+    // No compression was accepted, so a compressed answer is invalid.
     prefix[0] == 0
         && HealthCheckResponse::decode(message).is_ok_and(|answer| answer.status == SERVING)
 }
@@ -175,7 +175,7 @@ async fn probe_tcp(probe: &TcpProbe, mut stream: TcpStream) -> Option<bool> {
     }
 }
 
-/// Whether every pattern occurs, each after the one before.
+/// Whether every pattern occurs, each after the previous one.
 fn contains_in_order(mut bytes: &[u8], patterns: &[Vec<u8>]) -> bool {
     patterns.iter().all(|pattern| {
         let found = memchr::memmem::find(bytes, pattern);

@@ -1,4 +1,4 @@
-//! The attempts of one request: send it, and retry it as the policy says.
+//! The attempts of one request: sends it, and retries it as the policy says.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -24,17 +24,17 @@ use crate::generation::LocalArc;
 use crate::http1::{OutgoingHead, SendError};
 use crate::upstream::connect::ConnectError;
 use crate::upstream::connection_pool::{AcquireError, Permit, PooledConnection};
-use crate::upstream::{Cluster, Upstream};
+use crate::upstream::{ThreadLocalCluster, Upstream};
 
-/// Attempts that cost the policy nothing because the request had not left the proxy.
+/// Maximum attempts outside of the retry policy, for requests of which nothing was sent.
 const MAX_UNSENT_ATTEMPTS: u32 = 5;
-/// Picks spent on finding a host that was not tried yet, where the policy sets no number.
+/// Maximum picks to find a host that was not tried yet, where the policy sets no number.
 const HOST_SELECTION_ATTEMPTS: u32 = 3;
 
-/// One request on its way to one cluster.
+/// One request to one cluster.
 pub(super) struct UpstreamRequest<'a> {
     pub(super) request: &'a RequestContext<'a>,
-    pub(super) cluster: &'a Rc<Cluster>,
+    pub(super) cluster: &'a Rc<ThreadLocalCluster>,
     pub(super) runtime: LocalArc<ClusterRuntime>,
     pub(super) policy: Option<&'a RetryPolicy>,
     pub(super) method: &'a Method,
@@ -47,14 +47,14 @@ pub(super) struct UpstreamRequest<'a> {
     pub(super) source: RefCell<RequestBody>,
     pub(super) progress: BodyProgress,
     pub(super) count_attempts: bool,
-    /// The host of the attempt under way, for outlier detection when the request times out.
+    /// The host of the current attempt, for outlier detection when the request times out.
     pub(super) current: RefCell<Option<Rc<Upstream>>>,
 }
 
 /// The request's body between attempts.
 pub(super) enum RequestBody {
     None,
-    /// For one attempt; `None` once that has taken it.
+    /// A body for one attempt; `None` after that attempt has taken it.
     Once(Option<IncomingBody>),
     Replayable(ReplayBuffer),
 }
@@ -67,7 +67,7 @@ pub(super) struct UpstreamResponse {
     pub(super) attempts: u32,
 }
 
-/// Why an attempt got no response.
+/// The reason why an attempt got no response.
 #[derive(Debug)]
 pub(super) enum AttemptError {
     NoHost,
@@ -127,10 +127,12 @@ impl UpstreamRequest<'_> {
                     if blamed {
                         self.runtime.observe(&upstream.host, status);
                     }
-                    if free < MAX_UNSENT_ATTEMPTS && self.is_unseen(error, &tried, &upstream) {
+                    if free < MAX_UNSENT_ATTEMPTS
+                        && self.can_repeat_without_policy(error, &tried, &upstream)
+                    {
                         free += 1;
                         attempts -= 1;
-                        // That an idle connection was closed says nothing about its host.
+                        // A closed idle connection is no evidence about its host.
                         if matches!(error, AttemptError::Connect(_)) {
                             tried.push(upstream.host.clone());
                         }
@@ -147,13 +149,14 @@ impl UpstreamRequest<'_> {
                     stats.upstream_rq_retry_limit_exceeded.inc();
                     return None;
                 }
-                let permit_taken = Permit::take(&self.runtime, |breakers| &breakers.retries);
-                if permit_taken.is_none() {
+                let permit_acquired =
+                    Permit::try_acquire(&self.runtime, |breakers| &breakers.retries);
+                if permit_acquired.is_none() {
                     stats.upstream_rq_retry_overflow.inc();
                 }
-                Some((policy, permit_taken?))
+                Some((policy, permit_acquired?))
             });
-            let Some((policy, permit_taken)) = permitted else {
+            let Some((policy, permit_acquired)) = permitted else {
                 if outcome.is_ok() && retries > 0 && !again {
                     stats.upstream_rq_retry_success.inc();
                 }
@@ -167,7 +170,7 @@ impl UpstreamRequest<'_> {
             {
                 answer.pooled.recycle();
             }
-            permit = Some(permit_taken);
+            permit = Some(permit_acquired);
             retries += 1;
             stats.upstream_rq_retry.inc();
             tried.push(upstream.host.clone());
@@ -299,7 +302,7 @@ impl UpstreamRequest<'_> {
             self.headers.clone()
         };
         *request.version_mut() = Version::HTTP_2;
-        // Boxed, because the state of every request would otherwise carry room for it.
+        // Boxed, because the state of every request would otherwise have room for it.
         let Some(sent) = Box::pin(pooled.send_http2(request)).await else {
             debug_assert!(false, "a connection of the protocol that was asked for");
             return Err(AttemptError::Protocol);
@@ -319,7 +322,7 @@ impl UpstreamRequest<'_> {
         }
     }
 
-    /// The upstream's own name, where the route asks for it.
+    /// The endpoint's hostname, if the route uses it (`auto_host_rewrite`).
     fn rewritten_host(&self, upstream: &Upstream) -> Option<HeaderValue> {
         match self.host {
             HostRewrite::Upstream if !upstream.host.hostname.is_empty() => {
@@ -358,7 +361,7 @@ impl UpstreamRequest<'_> {
         }
     }
 
-    /// Whether the whole request can be sent once more.
+    /// Whether the whole request can be sent again.
     fn can_replay(&self) -> bool {
         match &*self.source.borrow() {
             RequestBody::None => true,
@@ -374,9 +377,14 @@ impl UpstreamRequest<'_> {
         })
     }
 
-    /// Attempts that need no retry policy, because no server can have seen them: the connection was closed before
-    /// anything was sent on it, or connecting failed and there is another host.
-    fn is_unseen(&self, error: &AttemptError, tried: &[Arc<Host>], upstream: &Upstream) -> bool {
+    /// Whether an attempt can be repeated without a retry policy, because no server received anything: the connection
+    /// was closed before anything was sent on it, or connecting failed and there is another host.
+    fn can_repeat_without_policy(
+        &self,
+        error: &AttemptError,
+        tried: &[Arc<Host>],
+        upstream: &Upstream,
+    ) -> bool {
         if !self.can_replay() {
             return false;
         }

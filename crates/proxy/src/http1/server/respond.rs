@@ -1,4 +1,4 @@
-//! Writing responses, and closing connections.
+//! Writes responses, and closes connections.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -17,11 +17,11 @@ use crate::http::response_body::ResponseBody;
 use crate::http::upgrade::Tunnel;
 use crate::http::{Session, error_response};
 
-/// How long, and how many bytes, are read after the last response, so that the client reads the response before the
+/// Maximum time and bytes that are read after the last response, so that the client reads the response before the
 /// connection is reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
-/// How long a client has to take the last bytes before its connection ends.
+/// Deadline for the client to read the last bytes before its connection ends.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// The state of a connection after a response.
@@ -32,14 +32,14 @@ pub(super) enum NextState {
     Tunnel(Box<Tunnel>),
 }
 
-/// A response on its way out.
+/// The state of writing one response.
 struct ResponseWriter {
     encoder: Option<Encoder>,
-    /// Nothing follows on the connection.
+    /// Whether the connection ends after it.
     last: bool,
-    /// How much waited to be written when the client took the last of it.
+    /// The amount of pending output when the client last read some, with the time.
     blocked: Option<(usize, Instant)>,
-    /// The body ended before its end.
+    /// The body ended early.
     cut: bool,
 }
 
@@ -95,8 +95,8 @@ impl DownstreamConnection {
         }
     }
 
-    /// Writes the body. The end may be left to the write coalescer unless it is the last message of the connection. The
-    /// received part of a body that breaks off is written, so that the client does not send its request again. An error
+    /// Writes the body. The end may be left to the write coalescer unless it is the last message of the connection.
+    /// The received part of a truncated body is written, so that the client does not send its request again. An error
     /// ends the connection at once.
     fn poll_reply(
         &self,
@@ -146,8 +146,8 @@ impl DownstreamConnection {
         }
     }
 
-    /// The client reads no more of the response for now. The upstream still receives the rest of the request meanwhile,
-    /// and the wait is bounded by the idle timeout.
+    /// The client does not read the response. The upstream still receives the rest of the request meanwhile, and the
+    /// idle timeout bounds the wait.
     fn poll_blocked(
         &self,
         session: &Session,
@@ -169,7 +169,7 @@ impl DownstreamConnection {
         }
     }
 
-    /// Leaves writing the end of a response to the worker's write coalescer.
+    /// Leaves the end of a response to the worker's write coalescer.
     pub(super) fn defer_write(self: &Rc<Self>, session: &Session) {
         {
             let connection = &mut self.0.borrow_mut().connection;
@@ -187,8 +187,8 @@ impl DownstreamConnection {
         self.0.borrow_mut().connection.flush_deferred();
     }
 
-    /// Writes what is left before the connection ends. Returns whether all of it was written within the time that
-    /// is left for it.
+    /// Writes the pending output before the connection ends. Returns whether all of it was written in the remaining
+    /// time.
     async fn flush(&self) -> bool {
         let flushed =
             std::future::poll_fn(|cx| self.0.borrow_mut().connection.stream.poll_flush(cx));
@@ -219,7 +219,7 @@ impl DownstreamConnection {
         }
     }
 
-    /// Closes the connection after what was written to it.
+    /// Closes the connection after the pending output was written.
     pub(super) async fn close(&self) {
         if !self.flush().await {
             return;
@@ -255,7 +255,7 @@ impl DownstreamConnection {
             }
         });
         if self.shut_down().await.is_ok() {
-            // Either way there is nothing more to do.
+            // Both results end the connection.
             let _ = tokio::time::timeout(LINGER, received).await;
         }
     }

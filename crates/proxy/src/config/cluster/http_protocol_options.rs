@@ -1,4 +1,4 @@
-//! Upstream connections of a cluster: HTTP version, limits per connection, socket mark.
+//! HTTP protocol options of upstream connections: HTTP version and limits per connection.
 
 use std::time::Duration;
 
@@ -6,16 +6,14 @@ use envoy_types::pb::envoy::config::cluster::v3 as proto;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3 as upstream_http;
 
+use super::super::any::decode_any;
 use super::super::error::{ConfigError, ConfigResult, ErrorContext, ensure, reject_set};
 use super::super::field::{Wrapped, field};
-use super::super::value::decode_any;
 use super::{Cluster, Http2Keepalive, Protocol, nonzero};
 
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-/// Streams at once on an HTTP/2 connection, of either end, unless the configuration says otherwise. Envoy's default.
+/// Maximum concurrent streams of an HTTP/2 connection, of either end, unless configured. Envoy's default.
 pub(in crate::config) const MAX_CONCURRENT_STREAMS: u32 = 1024;
-/// `SOL_SOCKET` and `SO_MARK`, the one socket option an upstream bind configuration may set.
-const MARK_OPTION: (i64, i64) = (1, 36);
 
 pub(super) fn compile(cluster: &proto::Cluster, compiled: &mut Cluster) -> ConfigResult<()> {
     field!(cluster.http2_protocol_options).compile(|options| http2(options, compiled))?;
@@ -118,47 +116,11 @@ pub(in crate::config) fn http2_keepalive(
     let compile = |keepalive: &core::KeepaliveSettings| {
         let timeout = field!(keepalive.timeout).duration(Duration::ZERO)?;
         ensure(!timeout.is_zero(), "timeout", "is required")?;
-        // Without an interval Envoy pings only after idleness.
+        // Without an interval Envoy only pings idle connections.
         let interval = field!(keepalive.interval).timeout(None)?;
         Ok(interval.map(|interval| Http2Keepalive { interval, timeout }))
     };
     Ok(field!(options.connection_keepalive)
         .compile(compile)?
         .flatten())
-}
-
-/// The socket mark of upstream connections. Anything else a bind configuration could ask for is refused.
-pub(super) fn bind_mark(bind: &core::BindConfig) -> ConfigResult<Option<u32>> {
-    use core::socket_address::PortSpecifier;
-    reject_set!(bind; extra_source_addresses, additional_source_addresses, local_address_selector);
-    if bind.freebind.value_or(false) {
-        return Err(ConfigError::unsupported("freebind"));
-    }
-    if let Some(source) = &bind.source_address {
-        let any_port = matches!(
-            source.port_specifier,
-            None | Some(PortSpecifier::PortValue(0))
-        );
-        ensure(
-            any_port && matches!(source.address.as_str(), "" | "0.0.0.0" | "::"),
-            "source_address",
-            "only the unspecified address is supported",
-        )?;
-    }
-    let mark = |option: &core::SocketOption| match option.value {
-        Some(core::socket_option::Value::IntValue(value))
-            if (option.level, option.name) == MARK_OPTION =>
-        {
-            u32::try_from(value)
-                .map_err(|_| ConfigError::new("int_value", "is not a 32-bit socket mark"))
-        }
-        _ => Err(ConfigError::new(
-            "",
-            format!(
-                "only SO_MARK (level 1, name 36) is supported, not {}/{}",
-                option.level, option.name
-            ),
-        )),
-    };
-    Ok(field!(bind.socket_options).each(mark)?.pop())
 }

@@ -1,4 +1,4 @@
-//! `/clusters` and `/listeners`: the state of what is configured, in Envoy's text forms.
+//! `/clusters`: the state of clusters and hosts, in Envoy's text form.
 
 use std::fmt::Write as _;
 
@@ -6,15 +6,8 @@ use crate::cluster_runtime::{HealthFlag, Host};
 use crate::generation::Generation;
 use crate::metrics::Registry;
 
-pub(super) fn listeners(generation: &Generation) -> String {
-    let listeners = generation.listeners.iter();
-    listeners
-        .map(|bound| format!("{}::{}\n", bound.listener.name, bound.socket.address))
-        .collect()
-}
-
-pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
-    let totals = registry.totals();
+pub(super) fn text(generation: &Generation, registry: &Registry) -> String {
+    let totals = registry.aggregate();
     let mut out = String::new();
     for (name, runtime) in &generation.clusters {
         // Writing to a String cannot fail.
@@ -23,17 +16,17 @@ pub(super) fn clusters(generation: &Generation, registry: &Registry) -> String {
         };
         let breakers = &runtime.state.breakers;
         line("observability_name", name);
-        for (label, ceiling) in [
+        for (label, breaker) in [
             ("max_connections", &breakers.connections),
             ("max_pending_requests", &breakers.pending),
             ("max_requests", &breakers.requests),
             ("max_retries", &breakers.retries),
         ] {
-            let unlimited = ceiling.limit == u32::MAX;
+            let unlimited = breaker.limit == u32::MAX;
             let limit = if unlimited {
                 i32::MAX as u32
             } else {
-                ceiling.limit
+                breaker.limit
             };
             line(&format!("default_priority::{label}"), &limit);
         }
