@@ -1,4 +1,4 @@
-//! How long ago, in a few characters.
+//! Ages in a short form.
 
 use k8s_openapi::jiff::Timestamp;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 const YEAR: u64 = 365 * DAY;
 
-/// How long ago a time in RFC 3339 was, as `kubectl` writes it; `None` when it is none.
+/// The time since an RFC 3339 timestamp, as `kubectl` writes it; `None` when the timestamp is invalid.
 pub(crate) fn since(time: &str) -> Option<String> {
     let time: Timestamp = time.parse().ok()?;
     let time = Duration::from_secs(u64::try_from(time.as_second()).ok()?);

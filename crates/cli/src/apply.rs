@@ -18,7 +18,7 @@ use crate::{
     control_plane::ControlPlane,
     error::Result,
     local::{ClusterArgs, Local},
-    output::Report,
+    output::ReportFormat,
     resource::filter::Filter,
 };
 use tombolo_kube::manifest::Strictness;
@@ -66,30 +66,30 @@ pub struct Apply {
     dry_run: bool,
 }
 
-/// How files are applied.
+/// Options of applying files.
 pub(crate) struct Options {
     /// Only say what would change.
     pub(crate) dry_run: bool,
-    /// What happens to fields of Kubernetes manifests that are not known.
+    /// The treatment of unknown fields of Kubernetes manifests.
     pub(crate) validate: Strictness,
     /// The Kubernetes namespace of objects that name none.
     pub(crate) namespace: Option<String>,
-    /// The mesh of Kubernetes manifests that come without a Mesh object.
+    /// The mesh of Kubernetes manifests without a Mesh object.
     pub(crate) mesh: Option<String>,
-    pub(crate) report: Report,
+    pub(crate) report: ReportFormat,
 }
 
 impl Apply {
-    /// Applies what the files hold.
+    /// Applies the objects of the files.
     ///
     /// # Errors
-    /// A file is wrong, or something was refused; the message says what was done before.
+    /// A file is invalid, or a change was refused; the message says what was done before.
     pub fn run(self) -> Result<i32> {
         let files = self.files.read()?;
         let options = self.files.options(self.dry_run);
         let args = self.files;
         let for_clusters =
-            self.cluster.is_some() || !args.api.is_meant(&args.run) && files.are_manifests();
+            self.cluster.is_some() || !args.api.is_selected(&args.run) && files.are_manifests();
         crate::block_on(async {
             if for_clusters {
                 let cluster = ClusterArgs {

@@ -1,12 +1,11 @@
-//! The trait of what has objects: local clusters, or a control plane.
+//! The backend trait: local clusters, or a control plane.
 
 use crate::{apply, columns::Column, delete, error::Result, json};
 use serde_json::Value;
 use std::time::Duration;
 
-/// What has objects: [`crate::local::Local`], the clusters of a running `tombolo up`, or
-/// [`crate::control_plane::ControlPlane`], what the AWS APIs of a server have. A context of a kubeconfig would be
-/// a third.
+/// A source of objects: [`crate::local::Local`], the clusters of a running `tombolo up`, or
+/// [`crate::control_plane::ControlPlane`], the AWS APIs of a server. A context of a kubeconfig would be a third.
 pub(crate) trait Backend {
     /// Pause between two polls of `get --watch`.
     const POLL: Duration;
@@ -17,14 +16,14 @@ pub(crate) trait Backend {
     /// The kind is unknown, a name is ambiguous, or the backend does not answer.
     async fn find(&self, query: &Query<'_>) -> Result<Found>;
 
-    /// Applies files, all of them or none as far as that can be checked before, and prints the outcome of each
+    /// Applies files, all of them or none as far as that can be checked in advance, and prints the outcome of each
     /// object.
     ///
     /// # Errors
     /// A file is invalid, or the backend refuses.
     async fn apply(&self, files: apply::Files, options: &apply::Options) -> Result<()>;
 
-    /// Deletes objects, found before anything is deleted, and prints each.
+    /// Deletes objects, which are found before anything is deleted, and prints each.
     ///
     /// # Errors
     /// An object does not exist, or the backend refuses.
@@ -49,7 +48,7 @@ pub(crate) struct Found {
     pub(crate) objects: Vec<Object>,
     /// Messages about named objects that do not exist.
     pub(crate) missing: Vec<String>,
-    /// Whether one object was named, which is printed bare and not as a list.
+    /// Whether one object was named, which is printed by itself and not as a list.
     pub(crate) is_single: bool,
     /// Whether there are several clusters, so that tables have a column for them.
     pub(crate) has_clusters: bool,
@@ -60,7 +59,7 @@ pub(crate) struct Found {
 pub(crate) struct Object {
     /// The kind; objects of one kind share a table.
     pub(crate) kind: String,
-    /// The name that every command understands: `deployment.apps/front`, `virtualnode/shop/front`.
+    /// The name that every command accepts: `deployment.apps/front`, `virtualnode/shop/front`.
     pub(crate) qualified_name: String,
     /// The name in a table of several kinds.
     pub(crate) short_name: String,
@@ -84,12 +83,12 @@ impl Object {
         json::pairs(&self.document, pointer)
     }
 
-    /// Whether it is a resource of a control plane, not an object of a cluster.
+    /// Whether it is a resource of a control plane rather than an object of a cluster.
     pub(crate) fn is_of_control_plane(&self) -> bool {
         self.cluster.is_empty()
     }
 
-    /// The text or number at a JSON pointer, or another text where there is none.
+    /// The text or number at a JSON pointer, or `otherwise`.
     pub(crate) fn text_or(&self, pointer: &str, otherwise: &str) -> String {
         json::text_or(&self.document, pointer, otherwise)
     }

@@ -1,5 +1,5 @@
-//! Columns of tables. A cell is read from the document of an object, as the printer columns of a
-//! CustomResourceDefinition are.
+//! Columns of tables. A cell is computed from the document of an object, like the printer columns of a
+//! CustomResourceDefinition.
 
 pub(crate) mod aws;
 pub(crate) mod kubernetes;
@@ -10,7 +10,7 @@ use crate::{age::since, backend::Object, json};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
     pub(crate) name: &'static str,
-    /// Whether only wide tables have it.
+    /// Whether only wide tables show it.
     pub(crate) is_wide: bool,
     cell: Cell,
 }

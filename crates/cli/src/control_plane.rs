@@ -1,4 +1,4 @@
-//! A control plane by its AWS APIs: which one a command is sent to, and its resources as a backend.
+//! A control plane by its AWS APIs: the choice of the server, and its resources as a backend.
 
 use crate::{
     DEFAULT_ACCOUNT, DEFAULT_REGION, apply,
@@ -23,7 +23,7 @@ use tombolo_model::Scope;
 
 /// Deadline of a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Where a server listens by default.
+/// The default endpoint.
 const DEFAULT_URL: &str = "http://127.0.0.1:8490";
 
 /// Options of commands about resources of a control plane.
@@ -51,25 +51,25 @@ impl Server {
 }
 
 impl ApiArgs {
-    /// Whether the resources of a control plane are meant, not the objects of clusters that are up.
-    pub(crate) fn is_meant(&self, run: &RunArgs) -> bool {
+    /// Whether a command is about resources of a control plane rather than objects of running clusters.
+    pub(crate) fn is_selected(&self, run: &RunArgs) -> bool {
         self.address().is_some() || run.client().is_err()
     }
 
-    /// An empty variable says as much as none.
+    /// An empty variable counts as unset.
     fn address(&self) -> Option<&str> {
         self.api.as_deref().filter(|address| !address.is_empty())
     }
 
-    /// The endpoint that is named.
+    /// The endpoint of the option or the environment, if there is one.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is invalid.
     pub(crate) fn named(&self) -> Result<Option<Endpoint>> {
         Ok(self.address().map(str::parse).transpose()?)
     }
 
-    /// The region that an option or the environment names, or the default one.
+    /// The region of an option or the environment, or the default one.
     pub(crate) fn region(&self) -> String {
         let variable = || std::env::var("AWS_DEFAULT_REGION").ok();
         let region = self.region.clone().filter(|region| !region.is_empty());
@@ -77,10 +77,10 @@ impl ApiArgs {
         region.unwrap_or_else(|| DEFAULT_REGION.to_owned())
     }
 
-    /// The server: the one named, that of the run, or the default one.
+    /// The server: the one of the options, that of the run, or the default one.
     ///
     /// # Errors
-    /// Nothing answers there.
+    /// There is no server.
     pub(crate) async fn server(&self, run: &RunArgs) -> Result<Server> {
         if let Some(endpoint) = self.named()? {
             return self.at(endpoint, None).await;
@@ -98,7 +98,7 @@ impl ApiArgs {
         }
     }
 
-    /// The server at an endpoint; `no_run` says why the default one is used.
+    /// The server at an endpoint; `no_run` is the reason why the default one is used.
     async fn at(&self, endpoint: Endpoint, no_run: Option<Error>) -> Result<Server> {
         let no_answer = |why: &dyn std::fmt::Display| {
             Error::Unreachable(match &no_run {
@@ -113,15 +113,14 @@ impl ApiArgs {
             Ok(Err(error)) => return Err(no_answer(&error)),
             Ok(Ok(_)) => {}
         }
-        // The account is the server's own; here it only has to be one.
+        // Only the region matters: the server knows its account.
         let scope = Scope::parse(DEFAULT_ACCOUNT, &self.region())
             .map_err(|error| Error::usage(error.to_string()))?;
         Ok(Server { endpoint, scope })
     }
 }
 
-/// The resources of a control plane. The connection is made by the first call, so that invalid arguments are
-/// reported first.
+/// The resources of a control plane. The first call connects, so that invalid arguments are reported first.
 pub(crate) struct ControlPlane<'a> {
     api: &'a ApiArgs,
     run: &'a RunArgs,
@@ -146,7 +145,7 @@ impl<'a> ControlPlane<'a> {
     pub(crate) fn targets(&self, query: &Query<'_>) -> Result<Vec<Target>> {
         let targets = selection::read(query.kind, query.names);
         targets.map_err(|error| match (self.api.address(), self.run.client()) {
-            // Kubernetes kinds exist in a run only.
+            // Kubernetes kinds only exist in a run.
             (None, Err(no_run)) => Error::usage(format!("{no_run}; without one: {error}")),
             _ => error,
         })

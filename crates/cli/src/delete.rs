@@ -10,7 +10,7 @@ use crate::{
     control_plane::{ApiArgs, ControlPlane},
     error::{Error, Result},
     local::{ClusterArgs, Local},
-    output::Report,
+    output::ReportFormat,
     resource::{self, filter::Filter},
 };
 use std::path::PathBuf;
@@ -56,42 +56,42 @@ pub struct Delete {
     #[arg(long)]
     dry_run: bool,
     /// How: a line for each object, JSON or YAML; the latter two for resources of a control plane.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
     /// Seconds between asking a pod's processes to end and killing them; 0 kills at once.
     #[arg(long, value_name = "SECONDS")]
     grace_period: Option<i64>,
-    // Last, because the options after it would stand under its heading.
+    // The last field, because clap shows the options after it under its heading.
     #[command(flatten)]
     filter: Filter,
 }
 
-/// What is to be deleted.
+/// The objects to delete.
 pub(crate) enum Objects<'a> {
-    /// What these files hold.
+    /// The objects of these files.
     Files(Vec<Source>),
-    /// What these words name.
+    /// The objects of these names.
     Named(Query<'a>),
-    /// Everything of these kinds.
+    /// All objects of these kinds.
     All(Query<'a>),
 }
 
-/// How objects are deleted.
+/// Options of deletion.
 pub(crate) struct Options {
-    /// Only say what would be deleted.
+    /// Only print what would be deleted.
     pub(crate) dry_run: bool,
-    /// What is not there is no error.
+    /// Missing objects are not an error.
     pub(crate) ignore_not_found: bool,
-    pub(crate) report: Report,
-    /// Seconds that processes of pods get; those of the pod where absent.
+    pub(crate) report: ReportFormat,
+    /// Grace period of pods in seconds; that of the pod when absent.
     pub(crate) grace_period: Option<i64>,
 }
 
 impl Delete {
-    /// Deletes what is meant.
+    /// Deletes the selected objects.
     ///
     /// # Errors
-    /// Something is not there, or was refused.
+    /// An object does not exist, or a deletion was refused.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let files = Files::read(&self.files)?;
@@ -142,6 +142,6 @@ impl Delete {
             return true;
         }
         self.cluster.cluster.is_none()
-            && (self.api.is_meant(&self.cluster.run) || !files.are_manifests())
+            && (self.api.is_selected(&self.cluster.run) || !files.are_manifests())
     }
 }

@@ -1,4 +1,4 @@
-//! `tombolo describe`: a resource of a control plane with everything that is related to it.
+//! `tombolo describe`: a resource of a control plane with its related resources.
 
 mod related;
 mod text;
@@ -8,7 +8,7 @@ use crate::{
     control_plane::{ApiArgs, ControlPlane},
     error::Result,
     local::RunArgs,
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     progress::during,
     resource::{filter::Filter, id::Id, view::ResourceView},
     terminal,
@@ -48,26 +48,26 @@ pub struct Describe {
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
     /// How: sections, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
-    // Last, because the options after it would stand under its heading.
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
+    // The last field, because clap shows the options after it under its heading.
     #[command(flatten)]
     filter: Filter,
 }
 
-/// A reference, and what is at its other end.
+/// A reference to or from another resource.
 #[derive(Serialize)]
 struct Link {
     role: &'static str,
     /// The other end: `virtualnode/shop/front`.
     resource: String,
-    /// Of a route's calls, this many …
+    /// The weight of a route's target …
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<u32>,
-    /// … of so many.
+    /// … and the sum of all weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     weights: Option<u32>,
-    /// State of the other end; absent where it is not looked up.
+    /// State of the other end; absent when it is not looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<String>,
 }
@@ -84,21 +84,21 @@ impl Link {
     }
 }
 
-/// Everything that is printed about a resource.
+/// The printed description of a resource.
 struct Description {
     found: ResourceView,
     refers_to: Vec<Link>,
-    /// Absent where nothing can refer to a resource of the kind.
+    /// Absent for kinds that nothing can refer to.
     referred_to_by: Option<Vec<Link>>,
-    /// What is in it or behind it.
+    /// Tables of its children, and of its instances.
     tables: Vec<Table>,
 }
 
 impl Describe {
-    /// Prints what is meant, one after the other; the exit code is 1 when something is not there.
+    /// Prints the selected resources; the exit code is 1 when one does not exist.
     ///
     /// # Errors
-    /// The words mean nothing, or nothing answers.
+    /// The arguments are invalid, or there is no answer.
     pub fn run(self) -> Result<i32> {
         let filter = self.filter.in_namespace(self.namespace.as_deref());
         let control_plane = ControlPlane::new(&self.api, &self.run, filter);
@@ -114,7 +114,7 @@ impl Describe {
 async fn describe(
     control_plane: &ControlPlane<'_>,
     query: &Query<'_>,
-    report: Report,
+    report: ReportFormat,
 ) -> Result<i32> {
     let targets = control_plane.targets(query)?;
     let lookup = control_plane.lookup().await?;

@@ -1,4 +1,4 @@
-//! `tombolo diff`: what `tombolo apply` would change.
+//! `tombolo diff`: the changes that `tombolo apply` would make.
 
 use crate::{
     apply::{FileArgs, diff_resources},
@@ -27,7 +27,7 @@ impl Diff {
     /// Prints differences; exit codes are those of `kubectl diff`.
     ///
     /// # Errors
-    /// None: what is wrong is printed, and the exit code is 2.
+    /// None: problems are printed, and the exit code is 2.
     pub fn run(self) -> Result<i32> {
         let different = self.files.read().and_then(|files| {
             let options = self.files.options(true);

@@ -43,7 +43,7 @@ impl Discover {
     /// Prints the instances.
     ///
     /// # Errors
-    /// There is no such service, or nothing answers.
+    /// The service does not exist, or there is no answer.
     pub fn run(self) -> Result<i32> {
         let mut question = Question::new(&self.namespace, &self.service);
         for pair in &self.attributes {
@@ -55,7 +55,7 @@ impl Discover {
         crate::block_on(async {
             let client = self.api.server(&self.run).await?.client()?;
             let mut instances = client.discover(&question).await?;
-            // The API answers in random order; people compare.
+            // The API answers in random order; sorted output can be compared.
             instances.sort_by(|a, b| a.id.cmp(&b.id));
             let views = instances.into_iter().map(|instance| self.view(instance));
             let found = Found {

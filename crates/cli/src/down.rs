@@ -6,7 +6,7 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// How long until everything is gone.
+/// Deadline for the end of the run.
 const DOWN: Duration = Duration::from_secs(60);
 
 /// Stop a running `tombolo up`, and wait until everything is gone.
@@ -20,7 +20,7 @@ impl Down {
     /// Stops the run.
     ///
     /// # Errors
-    /// None is up, or it does not end within 60 s.
+    /// No run is up, or it does not end within 60 s.
     pub fn run(self) -> Result<i32> {
         let client = self.run.client()?;
         crate::block_on(async {

@@ -1,10 +1,10 @@
-//! `tombolo env`: pointing AWS clients at a running mesh.
+//! `tombolo env`: environment variables that point AWS clients at a running mesh.
 
 use crate::{
     control_plane::ApiArgs,
     error::Result,
     local::RunArgs,
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     terminal,
 };
 use std::{fs, net::SocketAddr};
@@ -19,8 +19,8 @@ pub struct Env {
     #[command(flatten)]
     api: ApiArgs,
     /// How: lines for a shell, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
 }
 
 impl Env {
@@ -44,7 +44,7 @@ impl Env {
         }
         let lines = variables.map(|(name, value)| format!("export {name}={value}\n"));
         terminal::print(lines.concat())?;
-        // Comments come last: a shell that gets all of this on one line ignores what follows them.
+        // Comments come last: a shell that gets all of this on one line ignores everything after them.
         if let Some(line) = missing_hosts_line(&endpoint) {
             terminal::print(format_args!("# {}\n", hosts_advice(&line)))?;
         }
@@ -71,9 +71,9 @@ fn variables(endpoint: &str, region: &str) -> [(&'static str, String); 9] {
     ]
 }
 
-/// The line that `/etc/hosts` lacks for SDKs that always put `data-` before the host; none
-/// where it is there, or where the host is no IPv4 address. No name resolves on every machine with such a
-/// prefix: `*.localhost` needs a resolver that knows it.
+/// The line missing in `/etc/hosts` for SDKs that always put `data-` before the host; none if the name resolves, or
+/// if the host is not an IPv4 address. There is no such name that resolves on every machine: `*.localhost` needs a
+/// resolver that supports it.
 pub(crate) fn missing_hosts_line(endpoint: &str) -> Option<String> {
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     hosts_line(endpoint)
@@ -81,7 +81,7 @@ pub(crate) fn missing_hosts_line(endpoint: &str) -> Option<String> {
         .map(|(line, _)| line)
 }
 
-/// What to do with the line.
+/// The instruction for the line.
 pub(crate) fn hosts_advice(line: &str) -> String {
     format!(
         "SDKs for Go v2 and JavaScript v2 and v3 ignore AWS_DISABLE_HOST_PREFIX_INJECTION; their \

@@ -1,11 +1,11 @@
-//! Why a command failed.
+//! Errors of commands.
 
 use std::io;
 
-/// What a command answers with.
+/// The result of a command.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a command failed. The message says what to do next where something can be done.
+/// The reason why a command failed. The message includes the next step if there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An argument of the command line is invalid.
@@ -49,7 +49,7 @@ impl Error {
         Self::Usage(message.into())
     }
 
-    /// The error of a call that failed before anything was changed.
+    /// The error of a call that failed before any change.
     pub(crate) fn before_any_change(self) -> Self {
         match self {
             Self::Api(error) => Self::Rejected(format!("nothing was changed: {error}")),

@@ -1,4 +1,4 @@
-//! `tombolo exec`: running a program in a pod.
+//! `tombolo exec`: runs a program in a pod.
 
 use crate::{
     error::{Error, Result},
@@ -36,10 +36,10 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Runs the program; answers with its exit code.
+    /// Runs the program; its exit code.
     ///
     /// # Errors
-    /// The pod is not there, or the program cannot be started.
+    /// The pod does not exist, or the program cannot be started.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let found = self.cluster.find_pod(&self.pod).await?;
@@ -58,7 +58,7 @@ impl Exec {
     }
 }
 
-/// Interrupt and terminate go to the program, not to this process.
+/// Interrupt and terminate are forwarded to the program.
 fn forwarded_signals() -> Result<mpsc::Receiver<i32>> {
     let (sender, receiver) = mpsc::channel(8);
     for kind in [

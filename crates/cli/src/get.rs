@@ -1,5 +1,5 @@
-//! `tombolo get`: objects of the running clusters, as `kubectl get` prints them, and resources of a control
-//! plane in the same way.
+//! `tombolo get`: prints objects of the running clusters, as `kubectl get` does, and resources of a control plane in
+//! the same form.
 
 mod print;
 mod watch;
@@ -64,21 +64,21 @@ pub struct Get {
     /// Without the line of column names.
     #[arg(long)]
     no_headers: bool,
-    // Last, because the options after it would stand under its heading.
+    // The last field, because clap shows the options after it under its heading.
     #[command(flatten)]
     filter: Filter,
 }
 
 impl Get {
-    /// Prints what is meant; the exit code is 1 when something is not there.
+    /// Prints the selected objects; the exit code is 1 when one does not exist.
     ///
     /// # Errors
-    /// The words mean nothing, or nothing answers.
+    /// The arguments are invalid, or there is no answer.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let of_control_plane = resource::is_control_plane_only(&self.kind)
                 || self.filter.is_any()
-                || self.cluster.cluster.is_none() && self.api.is_meant(&self.cluster.run);
+                || self.cluster.cluster.is_none() && self.api.is_selected(&self.cluster.run);
             if of_control_plane {
                 if self.cluster.cluster.is_some() {
                     return Err(Error::usage(
@@ -123,8 +123,8 @@ impl Get {
         Ok(i32::from(!found.missing.is_empty()))
     }
 
-    /// The instances of all services, or of those of these names, whose pods are in a Kubernetes namespace where
-    /// one is given.
+    /// The instances of all services, or of the named ones, optionally only those whose pods are in a Kubernetes
+    /// namespace.
     async fn instances(&self) -> Result<i32> {
         if self.watch || self.selector.is_some() || self.cluster.cluster.is_some() {
             return Err(Error::usage(

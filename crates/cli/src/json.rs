@@ -1,13 +1,13 @@
-//! Reading documents by JSON pointers (RFC 6901).
+//! Access to documents by JSON pointers (RFC 6901).
 
 use serde_json::Value;
 
-/// The text or number at a pointer; empty where there is none.
+/// The text or number at a pointer; empty when there is none.
 pub(crate) fn text(document: &Value, pointer: &str) -> String {
-    document.pointer(pointer).map(word).unwrap_or_default()
+    document.pointer(pointer).map(scalar).unwrap_or_default()
 }
 
-/// The text at a pointer, or another where there is none.
+/// The text at a pointer, or `otherwise`.
 pub(crate) fn text_or(document: &Value, pointer: &str, otherwise: &str) -> String {
     match text(document, pointer) {
         text if text.is_empty() => otherwise.to_owned(),
@@ -15,8 +15,8 @@ pub(crate) fn text_or(document: &Value, pointer: &str, otherwise: &str) -> Strin
     }
 }
 
-/// A value in one word: a text without its quotes, nothing for null.
-pub(crate) fn word(value: &Value) -> String {
+/// A scalar as text: a string without its quotes, empty for null.
+pub(crate) fn scalar(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -30,7 +30,7 @@ pub(crate) fn items<'a>(document: &'a Value, pointer: &str) -> &'a [Value] {
     list.map(Vec::as_slice).unwrap_or_default()
 }
 
-/// Of each item of the list at a pointer, the text at a second pointer; with commas.
+/// The texts at a pointer in each item of a list, comma-separated.
 pub(crate) fn each(document: &Value, list: &str, pointer: &str) -> String {
     let items = items(document, list).iter();
     items
@@ -44,7 +44,7 @@ pub(crate) fn pairs(document: &Value, pointer: &str) -> String {
     let members = document.pointer(pointer).and_then(Value::as_object);
     let pairs = members.into_iter().flatten();
     pairs
-        .map(|(key, value)| format!("{key}={}", word(value)))
+        .map(|(key, value)| format!("{key}={}", scalar(value)))
         .collect::<Vec<_>>()
         .join(",")
 }

@@ -1,10 +1,9 @@
-//! The commands that people type at a mesh: get, describe, apply, diff, delete, status, doctor and their
-//! neighbours.
+//! The commands that users run against a mesh: get, describe, apply, diff, delete, status, doctor and others.
 //!
-//! Each verb is a module named after it: a struct of arguments with `run()`, which answers with the exit code.
-//! Objects come from a [`backend::Backend`]: the clusters of a running `tombolo up`, or a control plane by its AWS
-//! APIs; a kubeconfig context would be the third. What a control plane has is in [`resource`]. Everything that is
-//! printed passes [`terminal`], because names and messages come from untrusted sources.
+//! Each verb is a module named after it: a struct of arguments with `run()`, which returns the exit code. Objects
+//! come from a [`backend::Backend`]: the clusters of a running `tombolo up`, or a control plane by its AWS APIs; a
+//! kubeconfig context would be the third. [`resource`] has the resources of a control plane. All output passes
+//! [`terminal`], because names and messages come from untrusted sources.
 //!
 //! This crate starts nothing and stores nothing: the binary starts servers, sidecars and clusters.
 //!
@@ -54,9 +53,9 @@ pub use network::Network;
 pub use scale::Scale;
 pub use status::{Doctor, Status};
 
-/// The account where none is given.
+/// The default account.
 pub const DEFAULT_ACCOUNT: &str = "111122223333";
-/// The region where none is given.
+/// The default region.
 pub const DEFAULT_REGION: &str = "us-west-2";
 
 /// Runs a command on a multi-threaded runtime.

@@ -28,10 +28,10 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
-    /// The run.
+    /// The client of the run.
     ///
     /// # Errors
-    /// None of this name is up.
+    /// No run of this name is up.
     pub(crate) fn client(&self) -> Result<Client> {
         Ok(Client::find(&self.run)?)
     }
@@ -63,7 +63,7 @@ impl ObjectRef {
     }
 }
 
-/// `cluster1`, or `namespace color of cluster1`.
+/// The location for messages: `cluster1`, or `namespace color of cluster1`.
 pub(crate) fn location(namespace: &str, cluster: &str) -> String {
     match namespace {
         "" => cluster.to_owned(),
@@ -88,7 +88,7 @@ impl ClusterArgs {
         Ok(self.run.client()?.list(&query).await?)
     }
 
-    /// The one object of this name in whatever cluster and namespace it is; `None` where there is none.
+    /// The object of this name in any cluster and namespace; `None` when there is none.
     ///
     /// # Errors
     /// There are several.
@@ -112,7 +112,7 @@ impl ClusterArgs {
         Ok(found.pop())
     }
 
-    /// The one object of this name.
+    /// The object of this name.
     ///
     /// # Errors
     /// There is none, or there are several.
@@ -125,7 +125,7 @@ impl ClusterArgs {
         })
     }
 
-    /// The pod behind `POD`, `pod/POD` or `deployment/NAME` (one of its pods; `deploy/` is short for it).
+    /// The pod of `POD`, `pod/POD` or `deployment/NAME` (one of its pods; `deploy/` is an abbreviation).
     pub(crate) async fn find_pod(&self, target: &str) -> Result<ObjectRef> {
         match target.split_once('/') {
             Some(("deployment" | "deployments" | "deploy" | "deployment.apps", name)) => {
@@ -224,7 +224,7 @@ fn show_applied(reply: &ApplyReply, options: &apply::Options) -> Result<()> {
     terminal::print(lines.collect::<String>())
 }
 
-/// An object as commands print it; `None` for kinds that are not listed.
+/// An object as commands print it; `None` for unknown kinds.
 fn object(cluster: &str, document: Value) -> Option<Object> {
     let kind = text(&document, "/kind");
     let name = qualified_name(&document);
@@ -240,7 +240,7 @@ fn object(cluster: &str, document: Value) -> Option<Object> {
     })
 }
 
-/// `deployment.apps/front`, as kubectl writes names of several kinds.
+/// `deployment.apps/front`, kubectl's qualified name.
 fn qualified_name(object: &Value) -> String {
     let kind = text(object, "/kind").to_ascii_lowercase();
     let version = text(object, "/apiVersion");

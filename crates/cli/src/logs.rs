@@ -27,10 +27,10 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Prints the log as the container wrote it, colours and all.
+    /// Prints the log as the container wrote it, colours included.
     ///
     /// # Errors
-    /// The container is not there, or the run does not answer.
+    /// The container does not exist, or the run does not answer.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let found = self.cluster.find_pod(&self.pod).await?;
@@ -48,7 +48,7 @@ impl Logs {
             let mut out = std::io::stdout().lock();
             while let Some(part) = log.next().await {
                 let part = part?;
-                // A reader that went away (`| head`) has what it wanted.
+                // The reader closed the pipe (`| head`).
                 if out.write_all(&part).and_then(|()| out.flush()).is_err() {
                     return Ok(0);
                 }

@@ -1,9 +1,9 @@
-//! `tombolo network`: what clusters let in from each other.
+//! `tombolo network`: the rules between clusters.
 
 use crate::{
     error::{Error, Result},
     local::RunArgs,
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     table::Table,
     terminal,
 };
@@ -31,8 +31,8 @@ struct List {
     #[command(flatten)]
     run: RunArgs,
     /// How: a table, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
 }
 
 #[derive(clap::Args)]
@@ -54,7 +54,7 @@ impl Network {
     /// Shows or changes rules.
     ///
     /// # Errors
-    /// A cluster is not there, or no run answers.
+    /// A cluster does not exist, or no run answers.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             match self.action {

@@ -1,4 +1,4 @@
-//! How results are printed.
+//! Output formats.
 
 mod jsonpath;
 
@@ -11,9 +11,9 @@ use std::str::FromStr;
 
 pub(crate) use jsonpath::{Template, TemplateError};
 
-/// The form of a report: for people or for programs.
+/// The format of a report: text or data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Report {
+pub(crate) enum ReportFormat {
     /// Tables and lines.
     Table,
     /// JSON.
@@ -22,34 +22,34 @@ pub(crate) enum Report {
     Yaml,
 }
 
-impl Report {
-    /// The form of data; `None` for people.
-    pub(crate) fn data(self) -> Option<Data> {
+impl ReportFormat {
+    /// The data format; `None` for text.
+    pub(crate) fn data(self) -> Option<DataFormat> {
         match self {
             Self::Table => None,
-            Self::Json => Some(Data::Json),
-            Self::Yaml => Some(Data::Yaml),
+            Self::Json => Some(DataFormat::Json),
+            Self::Yaml => Some(DataFormat::Yaml),
         }
     }
 }
 
-/// The form of data.
+/// A data format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Data {
+pub(crate) enum DataFormat {
     Json,
     Yaml,
 }
 
-/// The form of a list of objects.
+/// The format of a list of objects.
 #[derive(Clone, Debug)]
 pub(crate) enum Format {
-    /// A table; with all columns where `wide`.
+    /// A table; with all columns if `wide`.
     Table { wide: bool },
     /// Whole objects.
-    Data(Data),
+    Data(DataFormat),
     /// Names alone, one in each line.
     Name,
-    /// What a JSONPath template picks out.
+    /// The result of a JSONPath template.
     Path(Template),
 }
 
@@ -60,8 +60,8 @@ impl FromStr for Format {
         Ok(match text {
             "table" => Self::Table { wide: false },
             "wide" => Self::Table { wide: true },
-            "json" => Self::Data(Data::Json),
-            "yaml" => Self::Data(Data::Yaml),
+            "json" => Self::Data(DataFormat::Json),
+            "yaml" => Self::Data(DataFormat::Yaml),
             "name" => Self::Name,
             _ => match text.strip_prefix("jsonpath=") {
                 Some(template) => {
@@ -82,9 +82,9 @@ impl FromStr for Format {
 }
 
 /// Prints a value as JSON or YAML.
-pub(crate) fn print_value(form: Data, value: &Value) -> Result<()> {
+pub(crate) fn print_value(form: DataFormat, value: &Value) -> Result<()> {
     match form {
-        Data::Yaml => terminal::print_data(&tombolo_document::yaml::write(value)),
-        Data::Json => terminal::print_data(&(serde_json::to_string_pretty(value)? + "\n")),
+        DataFormat::Yaml => terminal::print_data(&tombolo_document::yaml::write(value)),
+        DataFormat::Json => terminal::print_data(&(serde_json::to_string_pretty(value)? + "\n")),
     }
 }

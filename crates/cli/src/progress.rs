@@ -1,4 +1,4 @@
-//! Messages on standard error while something takes long.
+//! Messages on standard error during long operations.
 
 use crate::terminal;
 use std::{
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pause before the first message, and between two.
+/// Pause before the first message, and between messages.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Awaits `work`; prints `what` when it takes longer than [`INTERVAL`].
@@ -19,7 +19,7 @@ pub(crate) async fn during<T>(what: &str, work: impl Future<Output = T>) -> T {
     work.await
 }
 
-/// Counts finished items, and prints the count now and then.
+/// Counts finished items, and prints the count at intervals.
 pub(crate) struct Progress {
     total: usize,
     done: usize,

@@ -1,4 +1,4 @@
-//! Resources of the mesh and of the registry, as a control plane's APIs have them.
+//! Resources of the mesh and of the registry in a control plane.
 
 pub(crate) mod command;
 pub(crate) mod document_spec;
@@ -13,8 +13,8 @@ pub(crate) mod view;
 use crate::{backend::Object, columns};
 use view::ResourceView;
 
-/// Whether an argument of the command line can only mean resources of a control plane: they have routes, ARNs, and
-/// kinds with the name of their API behind them.
+/// Whether a command-line argument can only mean resources of a control plane: routes, ARNs, and kinds qualified by
+/// the name of their API.
 pub(crate) fn is_control_plane_only(word: &str) -> bool {
     let kinds = word.split('/').next().unwrap_or_default();
     word.starts_with("arn:")

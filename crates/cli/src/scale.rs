@@ -1,4 +1,4 @@
-//! `tombolo scale`: how many pods Deployments have.
+//! `tombolo scale`: changes the replicas of Deployments.
 
 use crate::{
     error::{Error, Result},
@@ -25,10 +25,10 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Scales each of them, after all were found.
+    /// Scales each Deployment, after all were found.
     ///
     /// # Errors
-    /// One is not there.
+    /// One does not exist.
     pub fn run(self) -> Result<i32> {
         let names = self.names()?;
         crate::block_on(async {

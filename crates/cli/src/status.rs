@@ -13,7 +13,7 @@ use crate::{
     env,
     error::{Error, Result},
     local::RunArgs,
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     resource::lookup::Lookup,
     terminal,
 };
@@ -51,11 +51,11 @@ struct Args {
     #[command(flatten)]
     api: ApiArgs,
     /// How: tables and lines, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
 }
 
-/// Everything that was read.
+/// The data of a report.
 struct StatusReport {
     /// The run; absent for a control plane alone.
     run: Option<control_socket::Status>,
@@ -69,7 +69,7 @@ impl Status {
     /// Prints everything.
     ///
     /// # Errors
-    /// Nothing answers.
+    /// There is no answer.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let report = self.args.report().await?;
@@ -83,10 +83,10 @@ impl Status {
 }
 
 impl Doctor {
-    /// Prints what is wrong.
+    /// Prints the problems.
     ///
     /// # Errors
-    /// Nothing answers.
+    /// There is no answer.
     pub fn run(self) -> Result<i32> {
         crate::block_on(async {
             let report = self.args.report().await?;
@@ -107,7 +107,7 @@ impl Doctor {
 impl Args {
     async fn report(&self) -> Result<StatusReport> {
         let (mut client, mut run) = (None, None);
-        if !self.api.is_meant(&self.run) {
+        if !self.api.is_selected(&self.run) {
             let found = self.run.client()?;
             run = Some(found.status().await?);
             client = Some(found);
@@ -136,8 +136,7 @@ impl Args {
     }
 }
 
-/// Searches the mesh for routes to virtual nodes without instances. That it could not be searched is a
-/// problem too.
+/// Searches the mesh for routes to virtual nodes without instances. A failed search is a problem too.
 async fn search(
     client: Option<Client>,
     endpoint: &Endpoint,

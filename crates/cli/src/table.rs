@@ -1,12 +1,12 @@
-//! Tables as `kubectl get` prints them.
+//! Tables in the format of `kubectl get`.
 
 use crate::terminal::bounded_line;
 use std::fmt;
 
-/// What a cell without a value shows.
+/// The text of a cell without a value.
 pub(crate) const NONE: &str = "<none>";
 
-/// A table; print it with `{}`. Lines have no trailing spaces, and the last ends with a line feed.
+/// A table; its `Display` is the output. Lines have no trailing spaces, and the last ends with a line feed.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     header: Vec<String>,
@@ -31,7 +31,7 @@ impl Table {
         self
     }
 
-    /// Adds a row. Missing and empty cells read `<none>`; each cell becomes one bounded line without control
+    /// Adds a row. Missing and empty cells become `<none>`; each cell becomes one bounded line without control
     /// characters.
     pub(crate) fn push(&mut self, cells: impl IntoIterator<Item = impl AsRef<str>>) {
         let mut cells = cells.into_iter();
@@ -48,9 +48,9 @@ impl Table {
     }
 }
 
-/// Maximum characters of a cell: a long foreign value must not push the other columns off the screen.
+/// Maximum characters of a cell: a long untrusted value must not push the other columns off the screen.
 const MAX_CELL: usize = 2_000;
-/// Space between columns, and the least width of one with that space.
+/// Space between columns, and the minimum width of a column including that space.
 const PADDING: usize = 3;
 const MIN_WIDTH: usize = 6;
 

@@ -1,13 +1,13 @@
-//! The arguments of a command line that select objects: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
+//! Command-line arguments that select objects: `pods`, `pods,services`, `pod NAME…`, `pod/NAME service/NAME`.
 
 use crate::error::{Error, Result};
 
 /// Objects of a kind, or one of them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// A kind as people type it, or several with commas.
+    /// One kind, or several with commas.
     pub(crate) kind: String,
-    /// One object; all where absent.
+    /// One object; all when absent.
     pub(crate) name: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
     })
 }
 
-/// Parses the arguments where names have no slash, as those of Kubernetes objects.
+/// Parses arguments for Kubernetes objects, whose names have no slash.
 ///
 /// # Errors
 /// As [`read`], or a name has a slash.

@@ -1,8 +1,7 @@
-//! What reaches the terminal.
+//! Escaping of terminal output.
 //!
 //! Names, labels, messages and reasons come from manifests, proxies and servers, which are not trusted. A control
-//! character in them could move the cursor, hide lines or type on the reader's behalf, so everything that is
-//! printed passes [`escaped`].
+//! character in them could move the cursor, hide lines or simulate input, so all output passes [`escaped`].
 
 use crate::error::{Error, Result};
 use std::{
@@ -13,20 +12,20 @@ use std::{
 };
 use tombolo_telemetry::ErrorChain;
 
-/// A text without characters that a terminal acts on: line feeds and tabs stay, other control characters and
-/// the marks that change the direction of writing become `\u{1b}`.
+/// Escapes the characters that a terminal interprets: line feeds and tabs stay, other control characters and
+/// bidirectional formatting characters become `\u{1b}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     replaced(text, |letter| {
         !matches!(letter, '\n' | '\t') && is_unsafe(letter)
     })
 }
 
-/// As [`escaped`], for what must stay on one line: line feeds and tabs are escaped too.
+/// As [`escaped`], for single lines: line feeds and tabs are escaped too.
 pub fn escaped_line(text: &str) -> Cow<'_, str> {
     replaced(text, is_unsafe)
 }
 
-/// As [`escaped_line`], cut to a number of characters.
+/// As [`escaped_line`], truncated to a number of characters.
 pub(crate) fn bounded_line(text: &str, max: usize) -> String {
     let line = escaped_line(text);
     match line.char_indices().nth(max) {
@@ -56,7 +55,7 @@ fn is_unsafe(letter: char) -> bool {
         || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
 }
 
-/// Prints a text for people.
+/// Prints escaped text.
 ///
 /// # Errors
 /// Standard output cannot be written.
@@ -64,12 +63,12 @@ pub fn print(text: impl Display) -> Result<()> {
     write(escaped(&text.to_string()).as_bytes())
 }
 
-/// Prints a text that was escaped already and has colours.
+/// Prints coloured text that was escaped already.
 pub(crate) fn print_coloured(text: &str) -> Result<()> {
     write(text.as_bytes())
 }
 
-/// Prints data that programs read. A terminal gets it escaped, a pipe as it is.
+/// Prints data for programs: escaped on a terminal, unchanged into a pipe.
 pub(crate) fn print_data(text: &str) -> Result<()> {
     if io::stdout().is_terminal() {
         return print(text);
@@ -77,7 +76,7 @@ pub(crate) fn print_data(text: &str) -> Result<()> {
     write(text.as_bytes())
 }
 
-/// A reader that went away (`| head`) has what it wanted: then the program ends.
+/// Ends the program when the reader has closed the pipe (`| head`).
 fn write(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -91,7 +90,7 @@ pub fn error(error: &(dyn StdError + 'static)) {
     note("error", &ErrorChain(error).to_string());
 }
 
-/// Prints a warning to standard error. Problems of manifests say `FILE:LINE: warning: …`; the word is said once.
+/// Prints a warning to standard error. Problems of manifests already contain `warning:`; the word is not repeated.
 pub fn warning(text: impl Display) {
     note(
         "warning",
@@ -99,13 +98,13 @@ pub fn warning(text: impl Display) {
     );
 }
 
-/// Prints a message to standard error, led by what it is.
+/// Prints a message to standard error after a label.
 pub(crate) fn note(what: &str, text: &str) {
-    // A closed standard error leaves nowhere to report to.
+    // A closed standard error cannot be reported anywhere.
     let _ = writeln!(io::stderr().lock(), "{what}: {}", escaped(text));
 }
 
-/// Prints a line about progress to standard error.
+/// Prints a progress line to standard error.
 pub(crate) fn progress(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{}", escaped(&text.to_string()));
 }

@@ -1,7 +1,7 @@
-//! Trying commands on a copy of what the server has, by the rules of the model, so that nothing is sent that
-//! would be refused half way.
+//! Dry run: the model's rules applied to a copy of the server's state, so that nothing is sent that would be refused
+//! half way.
 //!
-//! The copy holds only resources that the documents name or refer to. Others on the server can make it refuse a
+//! The copy only holds resources that the documents name or refer to. Others on the server can make it refuse a
 //! change that succeeds here.
 
 use crate::{
@@ -41,12 +41,12 @@ impl DryRun {
         dry_run
     }
 
-    /// The copy, as far as the steps have brought it.
+    /// The copy with the steps applied so far.
     pub(super) fn scope(&self) -> Option<&ScopeView> {
         self.view.scope(&self.scope)
     }
 
-    /// Takes a step.
+    /// Applies a step.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), Rejection> {
         for command in &step.commands(|id| self.id(id)) {
             self.run(command)?;
@@ -67,7 +67,7 @@ impl DryRun {
             scope: self.scope.clone(),
             now: Timestamp::default(),
             seed: self.revision,
-            // Those of the server are not known.
+            // The server's limits are not known.
             limits: Limit::ALL.into_iter().fold(Limits::default(), most),
         };
         for change in apply(&self.view, &context, command)?.changes {

@@ -8,7 +8,7 @@ use crate::{
     control_plane::ApiArgs,
     error::{Error, Result},
     local::RunArgs,
-    output::Report,
+    output::ReportFormat,
     terminal,
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use tombolo_kube::manifest::{self, Strictness};
 use tombolo_local::up::Source;
 
-/// Options about files, and where they go.
+/// Options that select files and their treatment.
 #[derive(clap::Args)]
 pub(crate) struct FileArgs {
     /// A file, a directory of files, or - for standard input. Give it again for more.
@@ -36,8 +36,8 @@ pub(crate) struct FileArgs {
     #[arg(long, default_value = "strict", value_parser = strictness())]
     validate: Strictness,
     /// How: a line for each object or a diff, JSON or YAML.
-    #[arg(short, long, value_enum, default_value_t = Report::Table)]
-    output: Report,
+    #[arg(short, long, value_enum, default_value_t = ReportFormat::Table)]
+    output: ReportFormat,
 }
 
 fn strictness() -> impl TypedValueParser<Value = Strictness> {
@@ -64,7 +64,7 @@ impl FileArgs {
     }
 }
 
-/// Files as they were read.
+/// Files that were read.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     pub(crate) sources: Vec<Source>,
@@ -94,15 +94,15 @@ impl Files {
             .collect()
     }
 
-    /// Whether they hold nothing but Kubernetes manifests, as far as they can be read at all.
+    /// Whether they hold only Kubernetes manifests, as far as they can be read.
     pub(crate) fn are_manifests(&self) -> bool {
         read::are_manifests(&self.manifests())
     }
 
-    /// What the files hold, with warnings printed.
+    /// Parses the files, and prints warnings.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// Every problem found in them.
     pub(crate) fn parse(&self, options: &Options) -> Result<Parsed> {
         let mut reading = manifest::Options {
             strictness: options.validate,

@@ -1,5 +1,4 @@
-//! What applying documents would do. Everything is decided, and tried on a copy of what the server has,
-//! before anything is sent.
+//! The plan of applying documents. Everything is decided, and applied in a dry run, before anything is sent.
 
 use crate::{
     apply::dry_run::DryRun,
@@ -16,10 +15,10 @@ use crate::{
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_api::client::Error;
-use tombolo_kube::{Denial, FieldPath, manifest::Problem};
+use tombolo_kube::{FieldPath, Violation, manifest::Problem};
 use tombolo_model::{Command, Reason, Rejection, appmesh::Spec};
 
-/// What to do about something that is missing.
+/// The remedy for a missing resource.
 const CREATE_FIRST: &str = "make it first, or put it into the same files";
 
 /// The outcome for a resource.
@@ -47,11 +46,11 @@ pub(crate) struct Step {
     pub(crate) outcome: Outcome,
 }
 
-/// All steps in the order in which they are taken, and what they need to know of what is there.
+/// All steps in the order of execution, and the existing resources that they need.
 pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     pub(crate) known: Known,
-    /// What the documents ask for and will not get.
+    /// Parts of the documents that have no effect.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -59,10 +58,10 @@ pub(crate) struct Plan {
 pub(crate) type Known = BTreeMap<Id, ResourceView>;
 
 impl Step {
-    /// The commands of the step. `id` gives the generated id of what the resource is in.
+    /// The commands of the step. `id` returns the generated id of the resource's container.
     pub(super) fn commands(&self, id: impl FnOnce(&Id) -> Option<String>) -> Vec<Command> {
         match &self.found {
-            // What cannot be changed was found out before.
+            // Changes that are impossible were reported before.
             Some(found) => command::change(&self.desired, found).unwrap_or_default(),
             None => {
                 let container = self.desired.id.container().and_then(|it| id(&it));
@@ -71,16 +70,16 @@ impl Step {
         }
     }
 
-    /// The document of the resource as it is.
+    /// The document of the resource before the step.
     pub(crate) fn before(&self) -> Option<Value> {
         let found = self.found.as_ref()?;
         Some(document(&found.id, &found.content(), &found.tags))
     }
 
-    /// The document of the resource as it is when the step is done.
+    /// The document of the resource after the step.
     pub(crate) fn after(&self) -> Value {
         let now = self.found.as_ref().map(ResourceView::content);
-        let content = self.desired.content.over(now.as_ref());
+        let content = self.desired.content.merged_over(now.as_ref());
         let tags = match (&self.desired.tags, &self.found) {
             (Some(tags), _) => tags.clone(),
             (None, Some(found)) => found.tags.clone(),
@@ -90,7 +89,7 @@ impl Step {
     }
 }
 
-/// Decides what to do, with the server's state as it is now.
+/// Decides the steps, from the server's current state.
 pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> error::Result<Plan> {
     desired.sort_by_key(|one| rank(one.id.kind()));
     let known = known(lookup, &desired).await?;
@@ -101,12 +100,12 @@ pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> error::R
         let found = known.get(&desired.id).cloned();
         let outcome = match outcome(&desired, found.as_ref()) {
             Ok(outcome) => outcome,
-            Err(denial) => {
-                let field = desired.location.in_spec(&denial.field);
-                let denial = Denial::new(field, denial.message);
+            Err(violation) => {
+                let field = desired.location.in_spec(&violation.field);
+                let violation = Violation::new(field, violation.message);
                 problems
                     .0
-                    .push(desired.location.problem(&desired.id, denial));
+                    .push(desired.location.problem(&desired.id, violation));
                 failed.insert(desired.id);
                 continue;
             }
@@ -120,7 +119,7 @@ pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> error::R
     let mut dry_run = DryRun::new(lookup.client.scope().clone(), known.values());
     let refused = dry_run_all(&mut dry_run, &steps, &known, failed);
     problems.0.extend(refused);
-    problems.none()?;
+    problems.into_result()?;
     let warnings = warnings::of(&steps, &dry_run);
     Ok(Plan {
         steps,
@@ -129,14 +128,14 @@ pub(crate) async fn make(lookup: &Lookup, mut desired: Vec<Desired>) -> error::R
     })
 }
 
-/// The outcome of applying a document, or why it cannot be applied.
-fn outcome(desired: &Desired, found: Option<&ResourceView>) -> Result<Outcome, Denial> {
+/// The outcome of applying a document, or the reason why it cannot be applied.
+fn outcome(desired: &Desired, found: Option<&ResourceView>) -> Result<Outcome, Violation> {
     let Some(found) = found else {
         return match &desired.content {
             DocumentSpec::Namespace(spec) if spec.is_missing_vpc() => {
                 let message = "must be given to make a private namespace; the API never returns it, so no \
                                output has it";
-                Err(Denial::new("Vpc", message))
+                Err(Violation::new("Vpc", message))
             }
             _ => Ok(Outcome::Created),
         };
@@ -147,7 +146,7 @@ fn outcome(desired: &Desired, found: Option<&ResourceView>) -> Result<Outcome, D
     })
 }
 
-/// The location of a kind in an order in which references lead backwards.
+/// The position of a kind in an order in which references point backwards.
 pub(crate) fn rank(kind: Kind) -> usize {
     Kind::ALL
         .iter()
@@ -155,8 +154,8 @@ pub(crate) fn rank(kind: Kind) -> usize {
         .unwrap_or(0)
 }
 
-/// Existing resources: the desired ones themselves, of what they are in, and of what they refer to in their mesh. What
-/// they refer to in the registry need not be there, and whoever applies them need not be allowed to read it.
+/// Existing resources: the desired ones, their containers, and the targets of their references in the mesh. Targets
+/// in the registry need not exist, and the caller need not be allowed to read them.
 async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
     let mut ids = BTreeSet::new();
     for desired in desired {
@@ -170,7 +169,7 @@ async fn known(lookup: &Lookup, desired: &[Desired]) -> Result<Known, Error> {
     }
     let mut known = Known::new();
     find(lookup, ids, &mut known).await?;
-    // A gateway route must fit what is behind the virtual service that it leads to.
+    // A gateway route must be consistent with the provider of its virtual service.
     let is_service = |it: &&ResourceView| matches!(it.spec(), Some(Spec::VirtualService(_)));
     let services = known.values().filter(is_service);
     let providers = services
@@ -188,8 +187,8 @@ async fn find(lookup: &Lookup, ids: BTreeSet<Id>, known: &mut Known) -> Result<(
     Ok(())
 }
 
-/// Tries all steps on a copy of what is known. What `failed` already, and what fails only for that, is said
-/// elsewhere.
+/// Applies all steps in the dry run. Steps that `failed` already, and failures caused only by those, are not reported
+/// again.
 fn dry_run_all(
     dry_run: &mut DryRun,
     steps: &[Step],
@@ -229,15 +228,15 @@ fn no_container(desired: &Desired, container: &Id) -> Problem {
     let message = format!("{container} is not there; {CREATE_FIRST}");
     desired
         .location
-        .problem(&desired.id, Denial::new(field, message))
+        .problem(&desired.id, Violation::new(field, message))
 }
 
-/// A refusal by a rule of the model, at the fields that it names.
+/// A rejection by a rule of the model, as problems of the fields that it names.
 fn refused(desired: &Desired, rejection: Rejection) -> Vec<Problem> {
     let location = &desired.location;
     if rejection.violations.is_empty() {
-        let denial = Denial::new(location.name().clone(), rejection.message);
-        return vec![location.problem(&desired.id, denial)];
+        let violation = Violation::new(location.name().clone(), rejection.message);
+        return vec![location.problem(&desired.id, violation)];
     }
     let advice = match rejection.reason {
         Reason::NotFound => format!("; {CREATE_FIRST}"),
@@ -248,12 +247,12 @@ fn refused(desired: &Desired, rejection: Rejection) -> Vec<Problem> {
         .map(|violation| {
             let field = at(desired, &violation.field.to_string());
             let message = format!("{}{advice}", violation.message);
-            location.problem(&desired.id, Denial::new(field, message))
+            location.problem(&desired.id, Violation::new(field, message))
         })
         .collect()
 }
 
-/// Where a field of a command stands in the document.
+/// The path in the document of a field of a command.
 fn at(desired: &Desired, field: &str) -> FieldPath {
     let location = &desired.location;
     match (&desired.content, field) {

@@ -1,4 +1,4 @@
-//! Documents about resources: every one is read and checked by itself before anything is done.
+//! Reads documents about resources; each is validated by itself before anything is done.
 
 mod aws;
 mod document;
@@ -16,11 +16,11 @@ use crate::{
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tombolo_kube::{
-    Denial, FieldPath,
+    FieldPath, Violation,
     manifest::{self, Limits, Located, Origin, Problem, Severity, Source},
 };
 
-/// How much is read of one file: what a large control plane has, printed.
+/// Limits of one file: room for the printed state of a large control plane.
 const LIMITS: Limits = Limits {
     bytes: 128 << 20,
     documents: 500_000,
@@ -29,7 +29,7 @@ const LIMITS: Limits = Limits {
     aliases: true,
 };
 
-/// A resource as a document asks for it.
+/// A resource as a document describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Desired {
     pub(crate) id: Id,
@@ -40,7 +40,7 @@ pub(crate) struct Desired {
 }
 
 impl Desired {
-    /// What it refers to.
+    /// The references of the resource.
     pub(crate) fn references(&self) -> Vec<Reference> {
         match (&self.id, &self.content) {
             (Id::Mesh(key), DocumentSpec::Mesh(spec)) => references::of(key, spec),
@@ -79,16 +79,16 @@ impl Location {
     }
 
     /// A problem with a field of this document.
-    pub(crate) fn problem(&self, id: &Id, denial: Denial) -> Problem {
-        problem(&self.origin, Some(id.to_string()), denial)
+    pub(crate) fn problem(&self, id: &Id, violation: Violation) -> Problem {
+        problem(&self.origin, Some(id.to_string()), violation)
     }
 
-    /// The path in the document of a path in the spec.
+    /// Converts a path in the spec to a path in the document.
     pub(crate) fn in_spec(&self, field: &FieldPath) -> FieldPath {
         self.spec.clone().join(field)
     }
 
-    /// The path of a neighbour of the name.
+    /// The path of a sibling of the name.
     pub(crate) fn member(&self, member: &str) -> FieldPath {
         self.container.clone().field(member)
     }
@@ -101,7 +101,7 @@ impl Location {
 /// The format of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DocumentKind {
-    /// What `tombolo get -o yaml` prints.
+    /// The format of `tombolo get -o yaml`.
     Resource,
     /// An input or an output of the aws CLI.
     Aws,
@@ -119,7 +119,7 @@ fn documents(sources: &[Source]) -> Result<Vec<Located<Value>>, Problems> {
             Err(problem) => problems.0.push(problem),
         }
     }
-    problems.none().map(|()| documents)
+    problems.into_result().map(|()| documents)
 }
 
 fn items(document: Located<Value>) -> Vec<Located<Value>> {
@@ -139,7 +139,7 @@ fn document_kind(document: &Value) -> DocumentKind {
     }
 }
 
-/// Whether all documents are Kubernetes manifests, as far as they can be read at all.
+/// Whether all documents are Kubernetes manifests, as far as they can be read.
 pub(crate) fn are_manifests(sources: &[Source]) -> bool {
     documents(sources).map_or(true, |documents| {
         let is_manifest =
@@ -148,11 +148,11 @@ pub(crate) fn are_manifests(sources: &[Source]) -> bool {
     })
 }
 
-/// Documents as far as they can be read without a server.
+/// Documents that were parsed without a server.
 pub(crate) enum Parsed {
     /// Resources, complete.
     Resources(Vec<Desired>),
-    /// Kubernetes manifests, which may refer to what only the server has.
+    /// Kubernetes manifests, which may refer to resources that only the server has.
     Manifests(kubernetes::Parsed),
 }
 
@@ -171,10 +171,10 @@ impl Parsed {
         }
     }
 
-    /// The resources that are asked for. `mesh` is that of manifests without a Mesh object.
+    /// The desired resources. `mesh` is that of manifests without a Mesh object.
     ///
     /// # Errors
-    /// Manifests belong to no mesh, or refer to what is neither in them nor on the server.
+    /// Manifests belong to no mesh, or refer to objects that are neither in them nor on the server.
     pub(crate) async fn resolve(
         self,
         lookup: &Lookup,
@@ -187,8 +187,8 @@ impl Parsed {
     }
 }
 
-/// Reads files of any of the languages, but all of one: manifests refer to each other by other names than
-/// resources do. Also answers with warnings.
+/// Parses files of any format, but all of one: manifests use other names for references than resources do. Also
+/// returns warnings.
 pub(crate) fn parse(
     sources: &[Source],
     options: &manifest::Options,
@@ -204,8 +204,8 @@ pub(crate) fn parse(
     if let Some(manifest) = manifests.first() {
         let message = "is that of a Kubernetes manifest, beside documents that are none: apply each sort by \
                        itself, or write appmesh/2019-01-25 or servicediscovery/2017-03-14";
-        let denial = Denial::new("apiVersion", message);
-        problems.0.push(problem(&manifest.origin, None, denial));
+        let violation = Violation::new("apiVersion", message);
+        problems.0.push(problem(&manifest.origin, None, violation));
     }
     let read = read(&others);
     let desired = read.unwrap_or_else(|more| {
@@ -213,7 +213,7 @@ pub(crate) fn parse(
         Vec::new()
     });
     problems
-        .none()
+        .into_result()
         .map(|()| (Parsed::Resources(desired), Vec::new()))
 }
 
@@ -236,11 +236,11 @@ fn read(documents: &[Located<Value>]) -> Result<Vec<Desired>, Problems> {
         Ok(_) => {}
         Err(doubles) => problems.0.extend(doubles.0),
     }
-    problems.none().map(|()| Vec::new())
+    problems.into_result().map(|()| Vec::new())
 }
 
-/// The resources, each once. The same document given twice is one, as for `kubectl apply`; different documents
-/// of one resource are an error.
+/// The resources without duplicates. The same document given twice is one, as for `kubectl apply`; different
+/// documents of one resource are an error.
 fn merged(all: Vec<Desired>) -> Result<Vec<Desired>, Problems> {
     let mut seen: BTreeMap<Id, usize> = BTreeMap::new();
     let mut kept: Vec<Desired> = Vec::new();
@@ -255,50 +255,50 @@ fn merged(all: Vec<Desired>) -> Result<Vec<Desired>, Problems> {
         if first.content != one.content || first.tags != one.tags {
             let line = first.location.line();
             let message = format!("is given twice, and differs from {line}; remove one of them");
-            let denial = Denial::new(one.location.name.clone(), message);
-            problems.0.push(one.location.problem(&one.id, denial));
+            let violation = Violation::new(one.location.name.clone(), message);
+            problems.0.push(one.location.problem(&one.id, violation));
         }
     }
-    problems.none().map(|()| kept)
+    problems.into_result().map(|()| kept)
 }
 
-/// A document's content, read and checked by the rules that need no other resource.
+/// A document's spec, validated by the rules that need no other resource.
 fn content(id: &Id, spec: &Value, location: &Location) -> Result<DocumentSpec, Vec<Problem>> {
-    let denied = |denial: Denial| {
-        let field = location.in_spec(&denial.field);
-        location.problem(id, Denial::new(field, denial.message))
+    let denied = |violation: Violation| {
+        let field = location.in_spec(&violation.field);
+        location.problem(id, Violation::new(field, violation.message))
     };
-    let all = |denials: Vec<Denial>| denials.into_iter().map(denied).collect::<Vec<_>>();
+    let all = |violations: Vec<Violation>| violations.into_iter().map(denied).collect::<Vec<_>>();
     let content = DocumentSpec::read(id.kind(), spec).map_err(all)?;
     if let DocumentSpec::Mesh(spec) = &content
         && let Err(broken) = spec.check()
     {
-        let inside = |one: &Denial| in_spec(&one.field.to_string(), &one.message);
+        let inside = |one: &Violation| in_spec(&one.field.to_string(), &one.message);
         return Err(all(broken.0.iter().map(inside).collect()));
     }
     Ok(content)
 }
 
-/// A rule's complaint, whose path starts with `spec`, as one about the spec.
-pub(crate) fn in_spec(field: &str, message: &str) -> Denial {
+/// A violation of the model, whose path starts with `spec`, relative to the spec.
+pub(crate) fn in_spec(field: &str, message: &str) -> Violation {
     let inner = field.strip_prefix("spec").unwrap_or(field);
-    Denial::new(inner, message)
+    Violation::new(inner, message)
 }
 
-fn problem(origin: &Origin, object: Option<String>, denial: Denial) -> Problem {
+fn problem(origin: &Origin, object: Option<String>, violation: Violation) -> Problem {
     Problem {
         severity: Severity::Error,
         file: origin.file().into(),
-        line: origin.line_of(&denial.field),
+        line: origin.line_of(&violation.field),
         object,
-        field: denial.field,
-        message: denial.message,
+        field: violation.field,
+        message: violation.message,
     }
 }
 
 impl Problems {
-    /// Nothing is wrong; or everything that is, in the order of files and lines.
-    pub(crate) fn none(mut self) -> Result<(), Self> {
+    /// `Ok` without problems; otherwise all of them, in the order of files and lines.
+    pub(crate) fn into_result(mut self) -> Result<(), Self> {
         self.0
             .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         if self.0.is_empty() { Ok(()) } else { Err(self) }

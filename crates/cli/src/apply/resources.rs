@@ -9,7 +9,7 @@ use crate::{
     control_plane::ControlPlane,
     diff::unified,
     error::{Error, Result},
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     progress::{Progress, during},
     resource::{id::Id, lookup::Lookup},
     terminal,
@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use std::io::IsTerminal;
 use tombolo_document::yaml;
 
-/// Applies documents after all of them were tried, or with a dry run prints what would change.
+/// Applies documents after a dry run of all of them, or with a dry run prints the changes.
 pub(crate) async fn apply(
     control_plane: &ControlPlane<'_>,
     files: &Files,
@@ -45,7 +45,7 @@ pub(crate) async fn apply(
     show(&plan.steps, options.report)
 }
 
-/// Prints what applying would change. Answers whether anything would.
+/// Prints the changes of applying. Returns whether there are any.
 pub(crate) async fn diff(
     control_plane: &ControlPlane<'_>,
     files: &Files,
@@ -95,8 +95,8 @@ async fn make(
     Ok((lookup, plan))
 }
 
-/// The error of a server that refused something, or does not answer: what was done before and what was not.
-/// Parts without lines are left out.
+/// The error of a server that refused a step, or does not answer: the steps done before and those not done. Parts
+/// without lines are left out.
 pub(crate) fn interrupted<const N: usize>(
     id: &Id,
     error: &tombolo_api::client::Error,
@@ -123,7 +123,7 @@ fn interrupted_step(steps: &[Step], at: usize, failure: &StepError) -> String {
         + "\ncorrect it and apply the same files again: what is done stays as it is"
 }
 
-/// The differences, as people read them: a diff for each resource, and a last line that counts.
+/// The differences as text: a diff for each resource, and a last line with counts.
 fn texts(steps: &[Step], with_colours: bool) -> String {
     let mut text = String::new();
     for step in steps {
@@ -159,8 +159,8 @@ fn difference(step: &Step) -> String {
     )
 }
 
-/// The steps as data.
-fn show(steps: &[Step], report: Report) -> Result<()> {
+/// Prints the steps as data.
+fn show(steps: &[Step], report: ReportFormat) -> Result<()> {
     let Some(form) = report.data() else {
         return Ok(());
     };

@@ -1,4 +1,4 @@
-//! Parts of documents that have no effect yet, as warnings.
+//! Warnings about parts of documents that have no effect yet.
 
 use super::plan::Step;
 use crate::{
@@ -41,8 +41,8 @@ pub(super) fn of(steps: &[Step], dry_run: &DryRun) -> Vec<String> {
     warnings
 }
 
-/// Backends whose TCP port another backend has already: a proxy sees the port of a connection and no name, so
-/// it cannot tell them apart.
+/// Backends whose TCP port another backend has already: a proxy only sees the port of a connection and no name, so it
+/// cannot distinguish them.
 fn tcp_backends(
     scope: &ScopeView,
     node: &ResourceKey,

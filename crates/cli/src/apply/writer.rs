@@ -1,4 +1,4 @@
-//! Sending commands to a server.
+//! Sends commands to a server.
 
 use crate::{
     apply::plan::{Known, Step},
@@ -13,7 +13,7 @@ use tombolo_model::{
     apply::{appmesh as mesh_apply, cloudmap},
 };
 
-/// A server that is written to, and the generated ids of what is there by now.
+/// A server that is written to, and the generated ids that are known.
 pub(crate) struct Writer<'a> {
     client: &'a Client,
     ids: BTreeMap<Id, String>,
@@ -26,7 +26,7 @@ pub(crate) struct StepError {
     pub(crate) is_open: bool,
 }
 
-/// Something that a command gave a generated id.
+/// The id that the server generated for a created resource.
 type GeneratedId = Option<String>;
 
 impl<'a> Writer<'a> {
@@ -45,7 +45,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Takes a step to its end.
+    /// Executes a step.
     pub(crate) async fn step(&mut self, step: &Step) -> Result<(), StepError> {
         let id = &step.desired.id;
         let commands = step.commands(|id| self.ids.get(id).cloned());
@@ -79,7 +79,7 @@ impl<'a> Writer<'a> {
         Ok(made)
     }
 
-    /// Deletes a resource and waits until it is gone.
+    /// Deletes a resource and waits for the end of the operation.
     pub(crate) async fn delete(&self, found: &ResourceView) -> Result<(), Error> {
         self.send(&command::delete(found), Some(found)).await?;
         Ok(())

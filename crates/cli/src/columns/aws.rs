@@ -186,7 +186,7 @@ fn provider(it: &Object) -> String {
     format!("{}/{name}", kind.to_lowercase())
 }
 
-/// The one member of a route that holds what it does, such as `httpRoute`.
+/// The member of a route spec with its type, such as `httpRoute`.
 fn route(it: &Object) -> Option<(&str, &Value)> {
     let members = it.document["spec"].as_object()?;
     let mut routes = members.iter().filter_map(|(member, route)| {
@@ -196,7 +196,7 @@ fn route(it: &Object) -> Option<(&str, &Value)> {
     routes.next()
 }
 
-/// `http prefix=/api method=GET`: what a route matches.
+/// The match of a route: `http prefix=/api method=GET`.
 fn matches(it: &Object) -> String {
     let Some((protocol, route)) = route(it) else {
         return String::new();
@@ -204,14 +204,17 @@ fn matches(it: &Object) -> String {
     let conditions = route["match"].as_object().into_iter().flatten();
     let conditions = conditions.map(|(member, value)| match value {
         Value::Array(items) => {
-            let names: Vec<String> = items.iter().map(|item| json::word(&item["name"])).collect();
+            let names: Vec<String> = items
+                .iter()
+                .map(|item| json::scalar(&item["name"]))
+                .collect();
             format!(" {member}={}", names.join("+"))
         }
         Value::Object(inner) => {
-            let inner: Vec<String> = inner.values().map(json::word).collect();
+            let inner: Vec<String> = inner.values().map(json::scalar).collect();
             format!(" {member}={}", inner.join("+"))
         }
-        value => format!(" {member}={}", json::word(value)),
+        value => format!(" {member}={}", json::scalar(value)),
     });
     protocol.to_owned() + &conditions.collect::<String>()
 }

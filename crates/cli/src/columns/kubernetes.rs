@@ -1,7 +1,7 @@
-//! Columns of Kubernetes objects, as `kubectl get` has them.
+//! Columns of Kubernetes objects, as in `kubectl get`.
 //!
-//! The order of columns is a contract: scripts of public walkthroughs take the ARN of a mesh object as the
-//! second word of the second line.
+//! The order of columns is stable: scripts of public walkthroughs take the ARN of a mesh object as the second word of
+//! the second line.
 
 use super::Column;
 use crate::{age::since, backend::Object, json};
@@ -64,7 +64,7 @@ const REPLICA_SETS: &[Column] = &[
     POD_LABELS,
 ];
 
-/// Which pods a Deployment or a ReplicaSet counts as its own.
+/// The labels that select the pods of a Deployment or a ReplicaSet.
 const POD_LABELS: Column = Column::computed("SELECTOR", |it| {
     json::pairs(&it.document, "/spec/selector/matchLabels")
 })
@@ -96,10 +96,10 @@ const SECRETS: &[Column] = &[
 ];
 
 const MESH_OBJECTS: &[Column] = &[NAME, Column::computed("ARN", arn), AGE];
-/// A backend group is nothing in the App Mesh API.
+/// A backend group has no resource in the App Mesh API.
 const BACKEND_GROUPS: &[Column] = &[NAME, AGE];
 
-/// The columns of a kind after the namespace; `None` for kinds that are not listed.
+/// The columns of a kind after the namespace; `None` for unknown kinds.
 pub(crate) fn of(kind: &str) -> Option<&'static [Column]> {
     Some(match kind {
         "Namespace" => NAMESPACES,
@@ -120,7 +120,7 @@ fn arn(it: &Object) -> String {
     let status = it.document["status"].as_object().into_iter().flatten();
     let mut arns = status.filter(|(field, _)| field.ends_with("ARN"));
     arns.next()
-        .map(|(_, arn)| json::word(arn))
+        .map(|(_, arn)| json::scalar(arn))
         .unwrap_or_default()
 }
 
@@ -128,7 +128,7 @@ fn pod(it: &Object) -> PodView {
     pod_of_document(&it.cluster, &it.document).unwrap_or_default()
 }
 
-/// `2 (35s ago)`: how often containers were started again, and when the last one ended.
+/// `2 (35s ago)`: the number of restarts, and the time since the last container ended.
 fn restarts(it: &Object) -> String {
     let statuses = json::items(&it.document, "/status/containerStatuses").iter();
     let count: u64 = statuses
@@ -142,7 +142,7 @@ fn restarts(it: &Object) -> String {
     }
 }
 
-/// `1/1`: how many of a pod's readiness gates are open; nothing where it has none.
+/// `1/1`: the number of satisfied readiness gates of a pod; empty without gates.
 fn readiness_gates(it: &Object) -> String {
     let gates = json::items(&it.document, "/spec/readinessGates");
     let conditions = json::items(&it.document, "/status/conditions");
@@ -157,7 +157,7 @@ fn readiness_gates(it: &Object) -> String {
     }
 }
 
-/// The containers that a Deployment or a ReplicaSet gives its pods.
+/// A field of the containers in the pod template of a Deployment or a ReplicaSet.
 fn of_containers(it: &Object, pointer: &str) -> String {
     json::each(&it.document, "/spec/template/spec/containers", pointer)
 }
@@ -206,7 +206,7 @@ fn ports(it: &Object) -> String {
     ports.join(",")
 }
 
-/// How many members the map at a pointer has.
+/// The number of members of the map at a pointer.
 fn members(it: &Object, pointer: &str) -> usize {
     let members = it.document.pointer(pointer).and_then(Value::as_object);
     members.map_or(0, serde_json::Map::len)

@@ -5,7 +5,7 @@ use crate::{
     apply::{self, Files, Writer, rank},
     control_plane::ControlPlane,
     error::{Error, Result},
-    output::{Report, print_value},
+    output::{ReportFormat, print_value},
     progress::{Progress, during},
     resource::{lookup::Lookup, selection::Target, view::ResourceView},
     terminal,
@@ -38,7 +38,7 @@ pub(crate) async fn delete(
     delete_found(&lookup, found, missing, options).await
 }
 
-/// Deletes what documents are about.
+/// Deletes the resources of documents.
 async fn delete_files(
     control_plane: &ControlPlane<'_>,
     sources: Vec<Source>,
@@ -75,7 +75,7 @@ async fn delete_found(
         let missing = missing.join("\n");
         return Err(Error::Lookup(format!("{missing}; nothing was deleted")));
     }
-    // References lead backwards, so the last go first.
+    // References point backwards, so the last ones are deleted first.
     found.sort_by_key(|one| Reverse(rank(one.id.kind())));
     let writer = Writer::new(&lookup.client, &BTreeMap::new());
     let mut progress = Progress::of(found.len());
@@ -99,7 +99,7 @@ async fn delete_found(
     show(&found, options.report)
 }
 
-fn show(found: &[ResourceView], report: Report) -> Result<()> {
+fn show(found: &[ResourceView], report: ReportFormat) -> Result<()> {
     let Some(form) = report.data() else {
         return Ok(());
     };
@@ -110,7 +110,7 @@ fn show(found: &[ResourceView], report: Report) -> Result<()> {
     print_value(form, &json!({ "resources": rows }))
 }
 
-/// The error of a server that refused a deletion, or does not answer: what was deleted and what was not.
+/// The error of a server that refused a deletion, or does not answer: the deletions done before and those not done.
 fn interrupted(found: &[ResourceView], at: usize, error: &ApiError) -> String {
     let is_open = matches!(error, ApiError::Transport(_));
     let (gone, rest) = found.split_at(at);

@@ -1,4 +1,4 @@
-//! What is related to a resource: what it refers to, what refers to it, and what is in it or behind it.
+//! Resources related to a resource: its references, its referrers, its children, and its instances.
 
 use super::{Description, Link};
 use crate::{
@@ -20,10 +20,10 @@ use tombolo_model::appmesh::{
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Rows of what is in a resource or behind it.
+/// A table of children or instances.
 pub(super) struct Table {
     pub(super) title: &'static str,
-    /// Its member in JSON.
+    /// The name of the member in JSON.
     pub(super) member: &'static str,
     pub(super) header: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
@@ -41,7 +41,7 @@ pub(super) async fn describe(lookup: &Lookup, found: ResourceView) -> Result<Des
 async fn refers_to(lookup: &Lookup, found: &ResourceView) -> Result<Vec<Link>> {
     let mut links = Vec::new();
     for reference in found.references() {
-        let state = allowed(state(lookup, &reference.target).await)?;
+        let state = if_visible(state(lookup, &reference.target).await)?;
         links.push(Link {
             state: state.or_else(|| Some("not visible with these credentials".into())),
             ..Link::new(reference.role, &reference.target, reference.weight)
@@ -50,15 +50,15 @@ async fn refers_to(lookup: &Lookup, found: &ResourceView) -> Result<Vec<Link>> {
     Ok(links)
 }
 
-/// What lies in another API may be beyond what the caller may see.
-fn allowed<T>(seen: Result<T>) -> Result<Option<T>> {
+/// `None` for a resource of another API that the caller may not see.
+fn if_visible<T>(seen: Result<T>) -> Result<Option<T>> {
     match seen {
         Err(error) if error.code() == Some("AccessDeniedException") => Ok(None),
         seen => seen.map(Some),
     }
 }
 
-/// In how far a target is there.
+/// The state of a reference's target.
 async fn state(lookup: &Lookup, target: &Id) -> Result<String> {
     let Some(found) = lookup.find(target).await? else {
         return Ok("missing".into());
@@ -73,7 +73,7 @@ async fn state(lookup: &Lookup, target: &Id) -> Result<String> {
                 return Ok(format!("found by DNS: {}", dns.hostname));
             }
             Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
-                match behind(lookup, discovery).await? {
+                match instances_of_node(lookup, discovery).await? {
                     Some(instances) => instances,
                     None => return Ok("its Cloud Map service is missing".into()),
                 }
@@ -97,8 +97,8 @@ fn healthy(instances: &[ResourceView]) -> String {
     }
 }
 
-/// The instances that a virtual node finds; none where their service is not there.
-async fn behind(
+/// The instances of a virtual node; none when their service does not exist.
+async fn instances_of_node(
     lookup: &Lookup,
     discovery: &CloudMapDiscovery,
 ) -> Result<Option<Vec<ResourceView>>> {
@@ -138,7 +138,7 @@ async fn referred_to_by(lookup: &Lookup, id: &Id) -> Result<Option<Vec<Link>>> {
     };
     let mut links = Vec::new();
     for kind in kinds {
-        let found = allowed(lookup.list(Kind::Mesh(*kind), &filter, None).await)?;
+        let found = if_visible(lookup.list(Kind::Mesh(*kind), &filter, None).await)?;
         for found in found.unwrap_or_default() {
             let references = found.references().into_iter();
             let references = references.filter(|it| it.target == *id);
@@ -196,7 +196,7 @@ async fn of_mesh(lookup: &Lookup, key: &ResourceKey, spec: Option<&Spec>) -> Res
         }
         (_, Some(Spec::VirtualNode(spec))) => match &spec.service_discovery {
             Some(ServiceDiscovery::AwsCloudMap(discovery)) => {
-                let instances = allowed(behind(lookup, discovery).await)?;
+                let instances = if_visible(instances_of_node(lookup, discovery).await)?;
                 let instances = instances.flatten().unwrap_or_default();
                 vec![listed("Instances", "instances", Kind::Instance, &instances)]
             }
@@ -206,7 +206,7 @@ async fn of_mesh(lookup: &Lookup, key: &ResourceKey, spec: Option<&Spec>) -> Res
     })
 }
 
-/// How many resources of each kind a mesh has.
+/// The number of resources of each kind in a mesh.
 async fn members(lookup: &Lookup, mesh: &str) -> Result<Table> {
     let mut rows = Vec::new();
     for kind in appmesh::Kind::ALL {
@@ -223,7 +223,7 @@ async fn members(lookup: &Lookup, mesh: &str) -> Result<Table> {
     })
 }
 
-/// What a service publishes in DNS.
+/// The DNS records of a service.
 fn records(namespace: &str, name: &str, service: &Service) -> Table {
     let row = |record: &tombolo_model::cloudmap::DnsRecord| {
         let kind = format!("{:?}", record.kind);
@@ -238,7 +238,7 @@ fn records(namespace: &str, name: &str, service: &Service) -> Table {
     }
 }
 
-/// The same table that `tombolo get` prints, without what all rows have in common.
+/// The table of `tombolo get`, without the columns that are equal in all rows.
 fn listed(title: &'static str, member: &'static str, kind: Kind, all: &[ResourceView]) -> Table {
     let containers = Id::containers(kind).len();
     let columns = columns::aws::of(kind).iter().enumerate();

@@ -1,4 +1,4 @@
-//! A description as people read it: aligned sections.
+//! A description as text: aligned sections.
 
 use super::{Description, Link};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use std::fmt::Write;
 use tombolo_document::yaml;
 
-/// Where values begin.
+/// The column of values.
 const COLUMN: usize = 17;
 const INDENT: &str = "  ";
 
@@ -67,8 +67,8 @@ fn section(text: &mut String, title: &str, body: &str) {
     }
 }
 
-/// Names and values of the first lines; a value has several lines where there are several. They are the metadata
-/// and the status of the document.
+/// Names and values of the first lines; a value can have several lines. They are the metadata and the status of the
+/// document.
 fn head(description: &Description) -> Vec<(String, Vec<String>)> {
     let found = &description.found;
     let document = found.document();
@@ -83,7 +83,7 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
         .into_iter()
         .flatten();
     for (member, value) in containers.chain(status) {
-        let text = json::word(&value);
+        let text = json::scalar(&value);
         let is_time = member.ends_with("At") || member.ends_with("Date");
         let age = since(&text).filter(|_| is_time);
         if !text.is_empty() {
@@ -102,7 +102,7 @@ fn head(description: &Description) -> Vec<(String, Vec<String>)> {
     head
 }
 
-/// `virtualRouter` as `Virtual router`; short ones in capitals, as `arn`, `Id` and `uid` are.
+/// `virtualRouter` as `Virtual router`; short names in capitals, such as `arn`, `Id` and `uid`.
 fn title(member: &str) -> String {
     if member.len() <= 3 {
         return member.to_uppercase();

@@ -3,12 +3,12 @@
 use similar::TextDiff;
 use std::{fmt::Write, time::Duration};
 
-/// Unchanged lines that are shown around a change.
+/// Unchanged lines shown around a change.
 const CONTEXT: usize = 3;
-/// How long the shortest difference is searched for; then a longer one is taken.
+/// Deadline for finding the shortest difference; then a longer one is used.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The difference between two texts; empty where there is none. `from` and `to` name them.
+/// The difference between two texts; empty when they are equal. `from` and `to` are their names.
 pub(crate) fn diff(from: &str, to: &str, before: &str, after: &str) -> String {
     let mut config = TextDiff::configure();
     let diff = config.timeout(DEADLINE).diff_lines(before, after);
@@ -17,7 +17,7 @@ pub(crate) fn diff(from: &str, to: &str, before: &str, after: &str) -> String {
     diff.missing_newline_hint(false).to_string()
 }
 
-/// A difference with the colours that terminals show for it.
+/// A difference with terminal colours.
 pub(crate) fn coloured(diff: &str) -> String {
     let mut text = String::new();
     for line in diff.lines() {

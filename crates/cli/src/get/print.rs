@@ -1,4 +1,4 @@
-//! Objects as tables, documents, names, or what a template picks out.
+//! Prints objects as tables, documents, names, or by a template.
 
 use crate::{
     backend::{Found, Object},
@@ -11,21 +11,21 @@ use crate::{
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What is shown of objects.
+/// The parts of objects that are printed.
 pub(crate) struct Layout<'a> {
     pub(super) output: &'a Format,
-    /// The namespace that was asked for.
+    /// The namespace of the query.
     pub(super) namespace: Option<&'a str>,
-    /// The namespace first, even when there is one alone.
+    /// Whether the namespace is the first column, even when there is only one.
     pub(super) all_namespaces: bool,
-    /// Labels or tags last.
+    /// Whether labels or tags are the last column.
     pub(super) labels: bool,
-    /// The line of column names.
+    /// Whether there is a line of column names.
     pub(super) headers: bool,
 }
 
 impl<'a> Layout<'a> {
-    /// Only what is asked for by the form.
+    /// The layout of an output format without further options.
     pub(crate) fn of(output: &'a Format) -> Self {
         Self {
             output,
@@ -86,8 +86,8 @@ impl<'a> Layout<'a> {
         tables.collect()
     }
 
-    /// Columns are kubectl's, in kubectl's order; the cluster and labels come last so that scripts which
-    /// count columns keep working.
+    /// Columns are kubectl's, in kubectl's order; the cluster and labels come last so that scripts which count
+    /// columns keep working.
     fn table(&self, objects: &[&Object], wide: bool, with_kind: bool, clusters: bool) -> Table {
         let namespaces: BTreeSet<&str> = objects
             .iter()
@@ -127,7 +127,7 @@ impl<'a> Layout<'a> {
     }
 }
 
-/// As kubectl: one object by its name is printed bare, everything else as a list.
+/// As in kubectl, a single named object is printed by itself, everything else as a list.
 fn document(found: &Found) -> Value {
     match found.objects.as_slice() {
         [object] if found.is_single => object.document.clone(),

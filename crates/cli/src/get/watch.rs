@@ -1,4 +1,4 @@
-//! `tombolo get --watch`: objects again when they change.
+//! `tombolo get --watch`: prints objects again when they change.
 
 use super::print::Layout;
 use crate::{
@@ -61,7 +61,7 @@ fn show(layout: &Layout<'_>, found: &Found, changed: &[usize], is_first: bool) -
         let mut objects = changed.iter().map(|position| &found.objects[*position]);
         return objects.try_for_each(|object| layout.print_one(object));
     };
-    // All objects take part in the layout, so that columns stay where they are.
+    // The layout includes all objects, so that column widths are stable.
     let tables = layout.tables(found, *wide);
     let text: String = tables.iter().map(ToString::to_string).collect();
     let mut lines = text.split_inclusive('\n');

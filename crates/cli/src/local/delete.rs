@@ -34,7 +34,7 @@ impl Local<'_> {
         Ok(())
     }
 
-    /// What is to be deleted, found before anything is: one request for each object, or one for all manifests.
+    /// The deletion requests, computed before any is sent: one for each object, or one for all manifests.
     async fn requests(
         &self,
         objects: Objects<'_>,
@@ -77,8 +77,8 @@ impl Local<'_> {
         Ok(requests)
     }
 
-    /// Everything of a kind, or what has certain labels. All of it must be in one namespace: a command that is
-    /// meant for one must not empty others.
+    /// All objects of a kind, or those that labels select. They must be in one namespace: a command for one namespace
+    /// must not delete from others.
     async fn selected(
         &self,
         kind: &str,

@@ -1,16 +1,16 @@
-//! Templates of JSONPath as `kubectl -o jsonpath=…` takes them.
+//! JSONPath templates in the syntax of `kubectl -o jsonpath=…`.
 //!
-//! Text is printed as it is; `{…}` holds a path (`{.items[*].metadata.name}`), a text (`{"\n"}`), or the
-//! bounds of a loop (`{range .items[*]}…{end}`). What a path does not find prints nothing.
+//! Text is printed unchanged; `{…}` holds a path (`{.items[*].metadata.name}`), a text (`{"\n"}`), or the bounds of a
+//! loop (`{range .items[*]}…{end}`). A path without matches prints nothing.
 
 mod path;
 
-use crate::json::word;
+use crate::json::scalar;
 use path::Path;
 use serde_json::Value;
 use std::str::FromStr;
 
-/// A template that was read.
+/// A parsed template.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Template(Vec<Part>);
 
@@ -22,7 +22,7 @@ enum Part {
 }
 
 impl Template {
-    /// What it prints of a value.
+    /// Renders a value.
     pub(crate) fn render(&self, value: &Value) -> String {
         let mut text = String::new();
         render(&self.0, value, value, &mut text);
@@ -35,7 +35,7 @@ fn render(parts: &[Part], root: &Value, here: &Value, out: &mut String) {
         match part {
             Part::Text(text) => out.push_str(text),
             Part::Values(path) => {
-                let words: Vec<String> = path.of(root, here).into_iter().map(word).collect();
+                let words: Vec<String> = path.of(root, here).into_iter().map(scalar).collect();
                 out.push_str(&words.join(" "));
             }
             Part::Loop(path, body) => {
@@ -47,7 +47,7 @@ fn render(parts: &[Part], root: &Value, here: &Value, out: &mut String) {
     }
 }
 
-/// Why a text is not a template.
+/// The reason why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct TemplateError(String);
@@ -62,7 +62,7 @@ impl FromStr for Template {
     type Err = TemplateError;
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
-        // As kubectl, a bare path needs no braces.
+        // As in kubectl, a bare path needs no braces.
         let braced;
         let text = if text.contains('{') {
             text
@@ -75,7 +75,7 @@ impl FromStr for Template {
 }
 
 fn read(text: &str) -> Result<Template, TemplateError> {
-    // Loops that are open, each with what was read before it.
+    // Open loops, each with the parts before it.
     let mut outer: Vec<(Path, Vec<Part>)> = Vec::new();
     let mut parts = Vec::new();
     let mut rest = text;
@@ -108,8 +108,8 @@ fn read(text: &str) -> Result<Template, TemplateError> {
     }
 }
 
-/// Position of the character that closes a pair whose first one stands just before `text`; those in quotes or behind
-/// a backslash do not count.
+/// Position of the character that closes a pair opened just before `text`; those in quotes or after a backslash do
+/// not count.
 fn closing(text: &str, open: char, close: char) -> Option<usize> {
     let (mut depth, mut quote, mut is_escaped) = (0, None, false);
     for (position, letter) in text.char_indices() {

@@ -1,5 +1,5 @@
-//! The commands that make a resource what a document asks for. The same commands are tried on a copy of the
-//! state before, and sent to the server after.
+//! The commands that reconcile a resource with a document. The same commands are first applied to a dry run's copy of
+//! the state, and then sent to the server.
 
 use crate::{
     apply::read::Desired,
@@ -8,7 +8,7 @@ use crate::{
     resource::view::{Details, ResourceView, to_list},
 };
 use std::collections::BTreeMap;
-use tombolo_kube::Denial;
+use tombolo_kube::Violation;
 use tombolo_model::{
     Command,
     apply::{
@@ -17,7 +17,7 @@ use tombolo_model::{
     },
 };
 
-/// The commands that create a resource. `container` is the generated id of what it is in, for services and
+/// The commands that create a resource. `container` is the generated id of its namespace or service, for services and
 /// instances.
 pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
     let tags = desired.tags.as_ref().map(to_list).unwrap_or_default();
@@ -63,7 +63,7 @@ pub(crate) fn create(desired: &Desired, container: &str) -> Vec<Command> {
     }
 }
 
-/// The commands that follow the creation of a resource, by its generated id.
+/// The commands after the creation of a resource, which need its generated id.
 pub(crate) fn complete(desired: &Desired, id: &str) -> Vec<Command> {
     match &desired.content {
         DocumentSpec::Service(spec) => change_attributes(id, spec.attributes.as_ref(), None),
@@ -74,8 +74,8 @@ pub(crate) fn complete(desired: &Desired, id: &str) -> Vec<Command> {
 /// The commands that change a resource.
 ///
 /// # Errors
-/// What cannot be changed, by its path in the spec.
-pub(crate) fn change(desired: &Desired, found: &ResourceView) -> Result<Vec<Command>, Denial> {
+/// The path in the spec of an immutable field that differs.
+pub(crate) fn change(desired: &Desired, found: &ResourceView) -> Result<Vec<Command>, Violation> {
     let mut commands = Vec::new();
     match (&desired.content, found.content(), &found.details) {
         (
@@ -143,20 +143,20 @@ fn change_namespace(
     id: &str,
     spec: &NamespaceSpec,
     now: &NamespaceSpec,
-) -> Result<Option<Command>, Denial> {
+) -> Result<Option<Command>, Violation> {
     if spec.kind != now.kind {
         let is = now.kind.as_str();
         let message = format!("is {is} and cannot be changed; delete the namespace first");
-        return Err(Denial::new("Type", message));
+        return Err(Violation::new("Type", message));
     }
-    if spec.over(now) == *now {
+    if spec.merged_over(now) == *now {
         return Ok(None);
     }
     let update = cloudmap::UpdateNamespace {
         id: id.to_owned(),
         kind: spec.kind,
         namespace: cloudmap::NamespaceChange {
-            // Only the empty text removes a description.
+            // Only an empty text removes a description.
             description: Some(spec.description.clone().unwrap_or_default()),
             soa_ttl: spec.soa_ttl(),
         },
@@ -165,31 +165,38 @@ fn change_namespace(
     Ok(Some(of_registry(update)))
 }
 
-fn change_service(id: &str, spec: &ServiceSpec, now: &ServiceSpec) -> Result<Vec<Command>, Denial> {
-    let over = spec.over(now);
+fn change_service(
+    id: &str,
+    spec: &ServiceSpec,
+    now: &ServiceSpec,
+) -> Result<Vec<Command>, Violation> {
+    let merged = spec.merged_over(now);
     let fixed = |field: &str, message: &str| {
         let message = format!("{message} after creation; delete the service first");
-        Err(Denial::new(field, message))
+        Err(Violation::new(field, message))
     };
-    if over.health_check_custom_config != now.health_check_custom_config {
+    if merged.health_check_custom_config != now.health_check_custom_config {
         return fixed("HealthCheckCustomConfig", "cannot be given or taken away");
     }
-    if let (Some(over), Some(now)) = (&over.dns_config, &now.dns_config)
-        && over.routing_policy != now.routing_policy
+    if let (Some(new), Some(now)) = (&merged.dns_config, &now.dns_config)
+        && new.routing_policy != now.routing_policy
     {
         return fixed("DnsConfig.RoutingPolicy", "cannot be changed");
     }
     let mut commands = Vec::new();
-    let is_same = over.description == now.description
-        && over.dns_config == now.dns_config
-        && over.health_check_config == now.health_check_config;
+    let is_same = merged.description == now.description
+        && merged.dns_config == now.dns_config
+        && merged.health_check_config == now.health_check_config;
     if !is_same {
         let update = cloudmap::UpdateService {
             id: id.to_owned(),
             service: cloudmap::ServiceChange {
-                description: Some(over.description.unwrap_or_default()),
-                dns_records: over.dns_config.map(|it| it.dns_records).unwrap_or_default(),
-                health_check: over.health_check_config,
+                description: Some(merged.description.unwrap_or_default()),
+                dns_records: merged
+                    .dns_config
+                    .map(|it| it.dns_records)
+                    .unwrap_or_default(),
+                health_check: merged.health_check_config,
             },
         };
         commands.push(of_registry(update));
@@ -268,7 +275,7 @@ fn change_tags(found: &ResourceView, desired: &BTreeMap<String, String>) -> Vec<
 
 type Pairs = BTreeMap<String, String>;
 
-/// The pairs that are new or other than now, and the keys that go.
+/// The added or changed pairs, and the removed keys.
 fn difference(desired: &Pairs, now: &Pairs) -> (Pairs, Vec<String>) {
     let set = desired
         .iter()

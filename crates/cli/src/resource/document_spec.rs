@@ -1,13 +1,13 @@
 //! The `spec` of a document: the desired state of a resource.
 //!
-//! Specs of the mesh are those of the App Mesh API. Those of the registry have the members of the Cloud Map
-//! API's inputs, under the same names. A spec is complete: what it leaves out is removed.
+//! Specs of the mesh are those of the App Mesh API. Those of the registry have the members of the Cloud Map API's
+//! inputs, with the same names. A spec is complete: members that it leaves out are removed.
 
 use crate::resource::kind::Kind;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tombolo_kube::{Denial, FieldPath};
+use tombolo_kube::{FieldPath, Violation};
 use tombolo_model::{
     appmesh::{self, Spec},
     cloudmap::{DnsConfig, HealthCheckConfig, NamespaceType, RoutingPolicy},
@@ -72,7 +72,7 @@ pub(crate) struct ServiceSpec {
     pub(crate) attributes: Option<BTreeMap<String, String>>,
 }
 
-/// How instances of a service are found.
+/// The discovery type of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum ServiceType {
@@ -126,13 +126,13 @@ impl NamespaceSpec {
         Some(properties.dns_properties.soa.ttl)
     }
 
-    /// Whether the namespace is private and names no VPC, so that it cannot be created.
+    /// Whether the namespace is private and has no VPC, so that it cannot be created.
     pub(crate) fn is_missing_vpc(&self) -> bool {
         self.kind == NamespaceType::DNS_PRIVATE && self.vpc.is_none()
     }
 
-    /// The spec after applying `self` to `now`: the VPC is never returned, and an absent TTL is kept.
-    pub(crate) fn over(&self, now: &Self) -> Self {
+    /// The spec after applying `self` to `now`: the API does not return the VPC, and an absent TTL is kept.
+    pub(crate) fn merged_over(&self, now: &Self) -> Self {
         Self {
             vpc: now.vpc.clone(),
             description: not_empty(self.description.clone()),
@@ -158,16 +158,18 @@ impl ServiceSpec {
     }
 
     /// The spec after applying `self` to `now`: absent attributes are kept.
-    pub(crate) fn over(&self, now: &Self) -> Self {
-        let mut over = self.clone().with_defaults();
-        if over.attributes.is_none() {
-            over.attributes.clone_from(&now.attributes);
+    pub(crate) fn merged_over(&self, now: &Self) -> Self {
+        let mut merged = self.clone().with_defaults();
+        if merged.attributes.is_none() {
+            merged.attributes.clone_from(&now.attributes);
         }
-        over.attributes = over.attributes.filter(|attributes| !attributes.is_empty());
-        over
+        merged.attributes = merged
+            .attributes
+            .filter(|attributes| !attributes.is_empty());
+        merged
     }
 
-    /// Whether instances are found by the API alone, without DNS.
+    /// Whether instances are only discovered by the API, without DNS.
     pub(crate) fn is_http_only(&self) -> bool {
         self.kind == Some(ServiceType::Http)
     }
@@ -180,21 +182,22 @@ impl ServiceSpec {
 }
 
 impl DocumentSpec {
-    /// Reads a spec. A member that the kind does not have is refused, because the API would drop it.
-    pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Vec<Denial>> {
+    /// Reads a spec. Unknown members are rejected, because the API would drop them.
+    pub(crate) fn read(kind: Kind, value: &Value) -> Result<Self, Vec<Violation>> {
         let mut unknown = Vec::new();
-        let content = Self::decode(kind, value, &mut unknown).map_err(|denial| vec![denial])?;
+        let content =
+            Self::decode(kind, value, &mut unknown).map_err(|violation| vec![violation])?;
         if unknown.is_empty() {
             return Ok(content);
         }
         let title = kind.title();
         let message =
             format!("a {title} has no such field; check its spelling and its indentation");
-        let denial = |field| Denial::new(field, message.as_str());
-        Err(unknown.into_iter().map(denial).collect())
+        let violation = |field| Violation::new(field, message.as_str());
+        Err(unknown.into_iter().map(violation).collect())
     }
 
-    fn decode(kind: Kind, value: &Value, unknown: &mut Vec<FieldPath>) -> Result<Self, Denial> {
+    fn decode(kind: Kind, value: &Value, unknown: &mut Vec<FieldPath>) -> Result<Self, Violation> {
         Ok(match kind {
             Kind::Namespace => Self::Namespace(decode(value, unknown)?),
             Kind::Service => Self::Service(decode(value, unknown)?),
@@ -222,26 +225,33 @@ impl DocumentSpec {
     }
 
     /// The spec of the resource after applying `self`; `now` is absent for a new resource.
-    pub(crate) fn over(&self, now: Option<&Self>) -> Self {
+    pub(crate) fn merged_over(&self, now: Option<&Self>) -> Self {
         match (self, now) {
-            (Self::Namespace(spec), Some(Self::Namespace(now))) => Self::Namespace(spec.over(now)),
-            (Self::Service(spec), Some(Self::Service(now))) => {
-                Self::Service(Box::new(spec.over(now)))
+            (Self::Namespace(spec), Some(Self::Namespace(now))) => {
+                Self::Namespace(spec.merged_over(now))
             }
-            (Self::Service(spec), _) => Self::Service(Box::new(spec.over(&ServiceSpec::default()))),
+            (Self::Service(spec), Some(Self::Service(now))) => {
+                Self::Service(Box::new(spec.merged_over(now)))
+            }
+            (Self::Service(spec), _) => {
+                Self::Service(Box::new(spec.merged_over(&ServiceSpec::default())))
+            }
             _ => self.clone(),
         }
     }
 }
 
-fn decode<T: DeserializeOwned>(value: &Value, unknown: &mut Vec<FieldPath>) -> Result<T, Denial> {
+fn decode<T: DeserializeOwned>(
+    value: &Value,
+    unknown: &mut Vec<FieldPath>,
+) -> Result<T, Violation> {
     let decoded = tombolo_document::decode(value);
-    let decoded = decoded.map_err(|error| Denial::new(error.field, readable(&error.message)))?;
+    let decoded = decoded.map_err(|error| Violation::new(error.field, readable(&error.message)))?;
     unknown.extend(decoded.unknown);
     Ok(decoded.value)
 }
 
-/// A decoder's message in the terms of YAML instead of Rust types.
+/// A decoder's message in YAML terms.
 fn readable(message: &str) -> String {
     let is_unquoted = (message.starts_with("invalid type: integer")
         || message.starts_with("invalid type: boolean")
@@ -265,9 +275,9 @@ mod tests {
     use serde_json::json;
 
     fn denied(kind: Kind, value: Value) -> (String, String) {
-        let mut denials = DocumentSpec::read(kind, &value).expect_err("not a spec");
-        let denial = denials.remove(0);
-        (denial.field.to_string(), denial.message)
+        let mut violations = DocumentSpec::read(kind, &value).expect_err("not a spec");
+        let violation = violations.remove(0);
+        (violation.field.to_string(), violation.message)
     }
 
     #[test]
@@ -312,12 +322,12 @@ mod tests {
             "DnsConfig": {"RoutingPolicy": "MULTIVALUE", "DnsRecords": records},
             "Type": "DNS_HTTP", "Attributes": {},
         }));
-        assert_eq!(short.over(None), long.over(Some(&short)));
+        assert_eq!(short.merged_over(None), long.merged_over(Some(&short)));
         let silent = read(json!({"Description": ""}));
-        assert_eq!(silent.over(None), read(json!({})).over(None));
+        assert_eq!(silent.merged_over(None), read(json!({})).merged_over(None));
         let http =
             read(json!({"Type": "HTTP", "HealthCheckCustomConfig": {"FailureThreshold": 1}}));
         let bare = read(json!({"HealthCheckCustomConfig": {}}));
-        assert_eq!(bare.over(None), http.over(None));
+        assert_eq!(bare.merged_over(None), http.merged_over(None));
     }
 }

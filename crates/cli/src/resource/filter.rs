@@ -1,4 +1,4 @@
-//! In which containers resources are looked for.
+//! Filters of resources by their containers.
 
 use super::kind::Kind;
 use tombolo_model::appmesh;
@@ -25,7 +25,7 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// With the Cloud Map namespace.
+    /// The filter with a Cloud Map namespace.
     pub(crate) fn in_namespace(&self, namespace: Option<&str>) -> Self {
         Self {
             namespace: namespace.map(str::to_owned),
@@ -33,7 +33,7 @@ impl Filter {
         }
     }
 
-    /// Whether an option beside the namespace is given: then no object of a cluster is meant.
+    /// Whether an option other than the namespace is given: the command is then about resources of a control plane.
     pub(crate) fn is_any(&self) -> bool {
         let options = [&self.mesh, &self.router, &self.gateway, &self.service];
         options.iter().any(|option| option.is_some())

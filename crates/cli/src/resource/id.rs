@@ -1,4 +1,4 @@
-//! What identifies a resource for people: names, not generated ids.
+//! Identities of resources in commands: names rather than generated ids.
 
 use crate::resource::kind::Kind;
 use serde_json::{Map, Value};
@@ -42,7 +42,7 @@ impl Id {
         }
     }
 
-    /// The members of a document's `metadata` that say in what a resource of this kind is, outermost first.
+    /// The members of a document's `metadata` with the names of the containers of this kind, outermost first.
     pub(crate) fn containers(kind: Kind) -> &'static [&'static str] {
         match kind {
             Kind::Namespace | Kind::Mesh(appmesh::Kind::Mesh) => &[],
@@ -54,7 +54,7 @@ impl Id {
         }
     }
 
-    /// The identity of a resource that is in these containers.
+    /// The identity of a resource in these containers.
     pub(crate) fn new(kind: Kind, containers: &[String], name: String) -> Option<Self> {
         Some(match (kind, containers) {
             (Kind::Namespace, []) => Self::Namespace { name },
@@ -81,8 +81,8 @@ impl Id {
         })
     }
 
-    /// Everything it is in, outermost first.
-    fn places(&self) -> Vec<&str> {
+    /// All its containers, outermost first.
+    fn container_names(&self) -> Vec<&str> {
         match self {
             Self::Namespace { .. } => Vec::new(),
             Self::Service { namespace, .. } => vec![namespace],
@@ -95,15 +95,15 @@ impl Id {
         }
     }
 
-    /// `shop/front/all`: everything it is in, and its name.
+    /// `shop/front/all`: the containers, and the name.
     pub(crate) fn path(&self) -> String {
-        let mut words = self.places();
+        let mut words = self.container_names();
         words.push(self.name());
         words.join("/")
     }
 
-    /// Whether an argument of the command line names it: its name, alone or after its containers.
-    pub(crate) fn is_called(&self, word: &str) -> bool {
+    /// Whether a command-line argument matches it: its name, or a path that ends with it.
+    pub(crate) fn matches_name(&self, word: &str) -> bool {
         let path = self.path();
         self.name() == word
             || path == word
@@ -117,13 +117,13 @@ impl Id {
         let mut metadata = Map::new();
         metadata.insert("name".into(), self.name().into());
         let members = Self::containers(self.kind()).iter();
-        for (member, place) in members.zip(self.places()) {
+        for (member, place) in members.zip(self.container_names()) {
             metadata.insert((*member).into(), place.into());
         }
         metadata
     }
 
-    /// The resource that it is in, when that is one of its own kind of API.
+    /// Its parent, if that is a resource of the same API.
     pub(crate) fn container(&self) -> Option<Id> {
         Some(match self {
             Self::Namespace { .. } => return None,
@@ -145,7 +145,7 @@ impl Id {
     }
 }
 
-/// `route/shop/front/all`, which every command understands.
+/// The form that every command accepts: `route/shop/front/all`.
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.kind().as_str(), self.path())
@@ -170,8 +170,8 @@ mod tests {
                 assert_eq!(metadata[*member], format!("in-{member}"));
             }
             let path = id.path();
-            assert!(id.is_called("a/b") && id.is_called(&path), "{path}");
-            assert!(!id.is_called("b") && !id.is_called("/a/b"), "{path}");
+            assert!(id.matches_name("a/b") && id.matches_name(&path), "{path}");
+            assert!(!id.matches_name("b") && !id.matches_name("/a/b"), "{path}");
             assert_eq!(id.to_string(), format!("{}/{path}", kind.as_str()));
             assert_eq!(id.container().is_some(), !containers.is_empty());
         }
@@ -182,10 +182,10 @@ mod tests {
         let key = ResourceKey::child("shop", appmesh::Kind::Route, "front", "all");
         let id = Id::Mesh(key);
         for word in ["all", "front/all", "shop/front/all"] {
-            assert!(id.is_called(word), "{word}");
+            assert!(id.matches_name(word), "{word}");
         }
         for word in ["nt/all", "shop/all", "front/", "op/front/all"] {
-            assert!(!id.is_called(word), "{word}");
+            assert!(!id.matches_name(word), "{word}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of resource, and how people type them.
+//! The kinds of resources, with their names on the command line.
 
 use crate::error::{Error, Result};
 use tombolo_model::appmesh;
@@ -13,7 +13,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All kinds, in an order in which references lead backwards.
+    /// All kinds, in an order in which references point backwards.
     pub(crate) const ALL: [Self; 10] = [
         Self::Namespace,
         Self::Service,
@@ -42,8 +42,7 @@ impl Kind {
         self.names()[0]
     }
 
-    /// What documents of it say as their `apiVersion`: the id and the version of the AWS API whose shapes
-    /// they hold.
+    /// The `apiVersion` of its documents: the id and the version of the AWS API whose shapes they have.
     pub(crate) fn api_version(self) -> &'static str {
         match self {
             Self::Mesh(_) => "appmesh/2019-01-25",
@@ -51,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// Singular, plural, and what is short for it.
+    /// Singular, plural, and abbreviations.
     fn names(self) -> &'static [&'static str] {
         match self {
             Self::Namespace => &["namespace", "namespaces", "ns"],
@@ -84,8 +83,8 @@ impl Kind {
             })
     }
 
-    /// The kind that one word of the command line means: in singular, plural or short, in any case, bare or
-    /// followed by the API it is of (`services.servicediscovery`, `vn.appmesh`).
+    /// The kind of a command-line word: singular, plural or abbreviation, in any case, optionally qualified by its
+    /// API (`services.servicediscovery`, `vn.appmesh`).
     pub(crate) fn parse(word: &str) -> Result<Self> {
         let lower = word.to_ascii_lowercase();
         let (bare, api) = match lower.split_once('.') {
@@ -123,7 +122,7 @@ impl Kind {
 }
 
 /// The closest known word: at most two edits, and at most half of its letters. Words of more than 64 bytes are not
-/// compared: they are no misspelt kind.
+/// compared: they are not misspelt kinds.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     if word.len() > 64 {
         return None;

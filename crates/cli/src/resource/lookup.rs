@@ -1,4 +1,4 @@
-//! Finding resources on a server by name.
+//! Lookup of resources on a server by name.
 
 use super::{
     filter::Filter,
@@ -15,12 +15,12 @@ use tokio::sync::Mutex;
 use tombolo_api::client::{Client, Error, Instance, Namespace, Resource, Service};
 use tombolo_model::appmesh::{self, ResourceKey};
 
-/// Calls in flight at the same time.
-const AT_ONCE: usize = 16;
+/// Maximum calls in flight.
+const MAX_IN_FLIGHT: usize = 16;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// A client of a server that remembers the ids behind names.
+/// A client that caches the ids of names.
 pub(crate) struct Lookup {
     pub(crate) client: Client,
     namespaces: Mutex<Option<Arc<Vec<Namespace>>>>,
@@ -56,7 +56,7 @@ impl Lookup {
                 let Some(service) = self.service(namespace, service).await? else {
                     return Ok(None);
                 };
-                self.instance_called(namespace, &service, name).await
+                self.instance_named(namespace, &service, name).await
             }
         }
     }
@@ -66,7 +66,7 @@ impl Lookup {
         at_once(ids, |id| self.find(id)).await
     }
 
-    /// All resources of a kind, or those that a word means, sorted by their paths.
+    /// All resources of a kind, or those that a word matches, sorted by path.
     pub(crate) async fn list(
         &self,
         kind: Kind,
@@ -103,7 +103,7 @@ impl Lookup {
         self.list(Kind::Mesh(kind), &filter, None).await
     }
 
-    /// How many resources of a kind a mesh has.
+    /// The number of resources of a kind in a mesh.
     pub(crate) async fn count(&self, mesh: &str, kind: appmesh::Kind) -> Result<usize> {
         let mut count = 0;
         for parent in self.parents(mesh, kind, &Filter::default()).await? {
@@ -156,12 +156,12 @@ impl Lookup {
                 keys.extend(listed.into_iter().map(|one| one.key));
             }
         }
-        keys.retain(|key| word.is_none_or(|word| Id::Mesh(key.clone()).is_called(word)));
+        keys.retain(|key| word.is_none_or(|word| Id::Mesh(key.clone()).matches_name(word)));
         let found = at_once(&keys, |key| self.mesh_resource(key)).await?;
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// The routers or gateways whose routes are listed; one nameless parent for what is in the mesh itself.
+    /// The routers or gateways whose routes are listed; one nameless parent for direct children of the mesh.
     async fn parents(
         &self,
         mesh: &str,
@@ -250,12 +250,12 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let mut namespaces = self.wanted_namespaces(filter).await?;
+        let mut namespaces = self.filtered_namespaces(filter).await?;
         namespaces.retain(|namespace| word.is_none_or(|word| word == namespace.name));
         at_once(namespaces, |namespace| self.of_namespace(namespace)).await
     }
 
-    async fn wanted_namespaces(&self, filter: &Filter) -> Result<Vec<Namespace>> {
+    async fn filtered_namespaces(&self, filter: &Filter) -> Result<Vec<Namespace>> {
         let mut namespaces = Vec::clone(&*self.namespaces().await?);
         namespaces.retain(|namespace| {
             (filter.namespace.as_deref()).is_none_or(|desired| desired == namespace.name)
@@ -268,13 +268,13 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let mut services = self.wanted_services(filter).await?;
+        let mut services = self.filtered_services(filter).await?;
         services.retain(|(namespace, service)| {
             let id = Id::Service {
                 namespace: namespace.clone(),
                 name: service.name.clone(),
             };
-            word.is_none_or(|word| id.is_called(word))
+            word.is_none_or(|word| id.matches_name(word))
         });
         at_once(services, |(namespace, service)| async move {
             self.of_service(&namespace, service).await
@@ -282,10 +282,10 @@ impl Lookup {
         .await
     }
 
-    /// Namespaces' names and services.
-    async fn wanted_services(&self, filter: &Filter) -> Result<Vec<(String, Service)>> {
+    /// Services with the names of their namespaces.
+    async fn filtered_services(&self, filter: &Filter) -> Result<Vec<(String, Service)>> {
         let mut desired = Vec::new();
-        for namespace in self.wanted_namespaces(filter).await? {
+        for namespace in self.filtered_namespaces(filter).await? {
             let services = self.services(&namespace.id).await?;
             let of_name = services.iter().filter(|service| {
                 (filter.service.as_deref()).is_none_or(|desired| desired == service.name)
@@ -300,10 +300,10 @@ impl Lookup {
         filter: &Filter,
         word: Option<&str>,
     ) -> Result<Vec<ResourceView>> {
-        let services = self.wanted_services(filter).await?;
+        let services = self.filtered_services(filter).await?;
         let lists = at_once(services, |(namespace, service)| async move {
             match word {
-                Some(word) => self.instances_called(&namespace, &service, word).await,
+                Some(word) => self.instances_named(&namespace, &service, word).await,
                 None => self.instances(&namespace, &service).await,
             }
         });
@@ -328,8 +328,8 @@ impl Lookup {
         Ok(found.collect())
     }
 
-    /// The instance that a word names: an id, or a path that ends with one.
-    async fn instances_called(
+    /// The instance of a word: an id, or a path that ends with one.
+    async fn instances_named(
         &self,
         namespace: &str,
         service: &Service,
@@ -352,12 +352,12 @@ impl Lookup {
             .collect();
         let mut found = Vec::new();
         for name in names {
-            found.extend(self.instance_called(namespace, service, name).await?);
+            found.extend(self.instance_named(namespace, service, name).await?);
         }
         Ok(found)
     }
 
-    async fn instance_called(
+    async fn instance_named(
         &self,
         namespace: &str,
         service: &Service,
@@ -365,7 +365,7 @@ impl Lookup {
     ) -> Result<Option<ResourceView>> {
         let instance = match self.client.get_instance(&service.id, name).await {
             Err(error) if error.is_not_found() => return Ok(None),
-            // A word that cannot be an id names no instance.
+            // A word that is not a valid id matches no instance.
             Err(error) if error.code() == Some("InvalidInput") => return Ok(None),
             instance => instance?,
         };
@@ -395,7 +395,7 @@ fn of_instance(
     }
 }
 
-/// Nothing where the container was deleted meanwhile.
+/// The default when the container was deleted meanwhile.
 fn found_or_default<T: Default>(answer: Result<T>) -> Result<T> {
     match answer {
         Err(error) if error.is_not_found() => Ok(T::default()),
@@ -403,7 +403,7 @@ fn found_or_default<T: Default>(answer: Result<T>) -> Result<T> {
     }
 }
 
-/// Makes a call for each item, [`AT_ONCE`] in flight; the results are in the order of the items.
+/// Makes a call for each item, at most [`MAX_IN_FLIGHT`] in flight; the results are in the order of the items.
 pub(crate) async fn at_once<I, T, E, F>(
     items: impl IntoIterator<Item = I>,
     call: impl Fn(I) -> F,
@@ -411,6 +411,6 @@ pub(crate) async fn at_once<I, T, E, F>(
 where
     F: Future<Output = std::result::Result<T, E>>,
 {
-    let calls = stream::iter(items).map(call).buffered(AT_ONCE);
+    let calls = stream::iter(items).map(call).buffered(MAX_IN_FLIGHT);
     calls.try_collect().await
 }

@@ -1,4 +1,4 @@
-//! What a resource refers to.
+//! References of a resource.
 
 use crate::resource::id::Id;
 use tombolo_model::appmesh::{
@@ -6,17 +6,17 @@ use tombolo_model::appmesh::{
     spec::{virtual_node::ServiceDiscovery, virtual_service::Provider},
 };
 
-/// A reference of a resource of the mesh.
+/// A reference of a mesh resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
-    /// What it is to the resource: `target`, `provider` …
+    /// The role of the target: `target`, `provider` …
     pub(crate) role: &'static str,
     pub(crate) target: Id,
-    /// The weight of a target, of all weights of its route.
+    /// The weight of a target, and the sum of all weights of its route.
     pub(crate) weight: Option<(u32, u32)>,
 }
 
-/// The references of a spec, in the order in which it has them.
+/// The references of a spec, in its order.
 pub(crate) fn of(key: &ResourceKey, spec: &Spec) -> Vec<Reference> {
     let in_mesh = |role, kind, name: &str| Reference {
         role,

@@ -1,4 +1,4 @@
-//! Which resources the arguments of a command line select: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
+//! The resources that command-line arguments select: `routes`, `vn,vr`, `route NAME…`, `route/shop/front/all`.
 
 use super::{filter::Filter, id::Id, kind::Kind, lookup::Lookup, view::ResourceView};
 use crate::{
@@ -14,7 +14,7 @@ pub(crate) enum Target {
     /// All resources of a kind.
     All(Kind),
     /// The resource of this name or path.
-    Called(Kind, String),
+    Named(Kind, String),
     /// A resource of the mesh, by its ARN.
     Mesh(ResourceKey),
     /// A resource of the registry, by its ARN.
@@ -32,7 +32,7 @@ pub(crate) fn read(kind: &str, names: &[String]) -> Result<Vec<Target>> {
         let kinds = Kind::parse_list(&target.kind)?.into_iter();
         targets.extend(kinds.map(|kind| match &target.name {
             None => Target::All(kind),
-            Some(name) => Target::Called(kind, name.clone()),
+            Some(name) => Target::Named(kind, name.clone()),
         }));
     }
     Ok(targets)
@@ -52,23 +52,23 @@ fn of_arn(word: &str) -> Result<Target> {
 
 /// The outcome of looking up a target.
 pub(crate) enum Selected {
-    /// All that there is, or the one that is named.
+    /// All resources of the kind, or the named one.
     Found(Vec<ResourceView>),
-    /// Nothing has this name; a message.
+    /// Nothing has this name; an error message.
     Missing(String),
 }
 
 /// Looks up a target.
 ///
 /// # Errors
-/// The server refused, or a name means several resources.
+/// The server refused, or a name matches several resources.
 pub(crate) async fn find(lookup: &Lookup, filter: &Filter, target: &Target) -> Result<Selected> {
     match target {
         Target::All(kind) => {
             let all = lookup.list(*kind, filter, None).await?;
             Ok(Selected::Found(all))
         }
-        Target::Called(kind, word) => {
+        Target::Named(kind, word) => {
             let found = lookup.list(*kind, filter, Some(word)).await?;
             match found.len() {
                 0 => Ok(Selected::Missing(format!(
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn words_are_read_as_kubectl_reads_them() {
         let node = Kind::Mesh(appmesh::Kind::VirtualNode);
-        let called = |kind, name: &str| Target::Called(kind, name.to_owned());
+        let called = |kind, name: &str| Target::Named(kind, name.to_owned());
         assert_eq!(read(&["vn"]), Ok(vec![Target::All(node)]));
         assert_eq!(
             read(&["vn", "a", "shop/b"]),

@@ -1,4 +1,4 @@
-//! A resource as the server has it.
+//! A resource in the state of the server.
 
 use crate::{
     resource::document_spec::{
@@ -16,7 +16,7 @@ use tombolo_model::{
     appmesh::{Spec, Tag},
 };
 
-/// A resource that is there.
+/// An existing resource.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceView {
     pub(crate) id: Id,
@@ -24,7 +24,7 @@ pub(crate) struct ResourceView {
     pub(crate) details: Details,
 }
 
-/// What the API says of it.
+/// The description in the API.
 #[derive(Clone, Debug)]
 pub(crate) enum Details {
     Namespace(Namespace),
@@ -76,7 +76,7 @@ impl ResourceView {
         }
     }
 
-    /// What it refers to.
+    /// The references of the resource.
     pub(crate) fn references(&self) -> Vec<Reference> {
         match &self.details {
             Details::Mesh(resource) => references::of(&resource.key, &resource.spec),
@@ -93,7 +93,7 @@ impl ResourceView {
         }
     }
 
-    /// Its document, with what the server adds under `status`.
+    /// Its document, with the server's fields under `status`.
     pub(crate) fn document(&self) -> Value {
         let mut document = document(&self.id, &self.content(), &self.tags);
         document["status"] = self.status();
@@ -134,7 +134,7 @@ impl ResourceView {
     }
 }
 
-/// The document of a resource, without what only a server knows.
+/// The document of a resource, without the server's fields.
 pub(crate) fn document(id: &Id, content: &DocumentSpec, tags: &BTreeMap<String, String>) -> Value {
     let mut metadata = id.metadata();
     if !tags.is_empty() {
@@ -148,12 +148,12 @@ pub(crate) fn document(id: &Id, content: &DocumentSpec, tags: &BTreeMap<String, 
     Value::Object(document)
 }
 
-/// Tags as a map, as documents have them.
+/// Tags as a map, the form of documents.
 pub(crate) fn by_key(tags: Vec<Tag>) -> BTreeMap<String, String> {
     tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
-/// Tags as the APIs have them.
+/// Tags as a list, the form of the APIs.
 pub(crate) fn to_list(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     let tag = |(key, value): (&String, &String)| Tag {
         key: key.clone(),
@@ -162,7 +162,7 @@ pub(crate) fn to_list(tags: &BTreeMap<String, String>) -> Vec<Tag> {
     tags.iter().map(tag).collect()
 }
 
-/// A time as documents have it: `2024-01-31T12:00:00.25Z`.
+/// A time in the form of documents: `2024-01-31T12:00:00.25Z`.
 pub(crate) fn time(time: Timestamp) -> String {
     let milliseconds = i64::try_from(time.0).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(milliseconds)

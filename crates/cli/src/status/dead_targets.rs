@@ -1,7 +1,7 @@
-//! Calls that the mesh sends where nothing answers.
+//! Routes to virtual nodes without instances.
 //!
-//! A route may give weight to a virtual node that has no instance: that share of the calls fails, and no
-//! single object looks wrong.
+//! A route may give weight to a virtual node without instances: that share of the calls fails, although each object
+//! by itself is valid.
 
 use crate::{
     error::{Error, Result},
@@ -27,25 +27,25 @@ use tombolo_model::appmesh::{
     },
 };
 
-/// Calls that fail.
+/// Calls that fail, of one route or provider.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DeadTarget {
     /// The virtual service that is called.
     pub(super) service: ResourceKey,
-    /// Its route; absent where a virtual node provides it directly.
+    /// Its route; absent if a virtual node provides it directly.
     pub(super) route: Option<Route>,
-    /// Why they fail.
+    /// The reason.
     pub(super) reason: Reason,
 }
 
-/// A route that such calls take.
+/// A route of failing calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) key: ResourceKey,
     pub(super) is_tcp: bool,
 }
 
-/// Why calls fail.
+/// The reason why calls fail.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     /// All weights of the route are 0.
@@ -53,28 +53,28 @@ pub(super) enum Reason {
     /// A virtual node has no healthy instance.
     NoInstance {
         node: ResourceKey,
-        /// Of a route's calls, this many of so many.
+        /// The node's weight, and the sum of all weights of the route.
         share: (u32, u32),
     },
 }
 
-/// Finds them. `run` is asked about names of a cluster's DNS; without it nodes that are found by DNS are
-/// taken to have instances.
+/// Finds dead targets. `run` is asked about names of a cluster's DNS; without it, nodes with DNS discovery count as
+/// having instances.
 pub(super) async fn find(lookup: &Lookup, run: Option<&Client>) -> Result<Vec<DeadTarget>> {
     let mut calls = Vec::new();
     let kind = kind::Kind::Mesh(Kind::VirtualService);
     for service in lookup.list(kind, &Filter::default(), None).await? {
         calls.extend(calls_of(lookup, &service).await?);
     }
-    // Several routes share nodes: each is asked about once.
+    // Several routes share nodes: each node is checked once.
     let nodes = calls.iter().filter_map(|call| match &call.reason {
         Reason::NoInstance { node, .. } => Some(node.clone()),
         Reason::NoWeight => None,
     });
     let nodes: BTreeSet<ResourceKey> = nodes.collect();
     let answering = at_once(nodes, |node| async move {
-        let answers = answers(lookup, run, &node).await?;
-        Ok::<_, Error>(answers.then_some(node))
+        let has_instance = has_instance(lookup, run, &node).await?;
+        Ok::<_, Error>(has_instance.then_some(node))
     });
     let answering: BTreeSet<_> = answering.await?.into_iter().flatten().collect();
     calls.retain(|call| match &call.reason {
@@ -135,8 +135,8 @@ fn of_route(service: &ResourceKey, route: &ResourceKey, spec: &Spec) -> Vec<Dead
     reasons.into_iter().map(of).collect()
 }
 
-/// Whether a virtual node has an instance that takes calls.
-async fn answers(lookup: &Lookup, run: Option<&Client>, key: &ResourceKey) -> Result<bool> {
+/// Whether a virtual node has a healthy instance.
+async fn has_instance(lookup: &Lookup, run: Option<&Client>, key: &ResourceKey) -> Result<bool> {
     let node = lookup.find(&Id::Mesh(key.clone())).await?;
     let Some(Spec::VirtualNode(spec)) = node.as_ref().and_then(ResourceView::spec) else {
         return Ok(false);
@@ -163,14 +163,14 @@ async fn registered(api: &ApiClient, discovery: &CloudMapDiscovery) -> Result<bo
     }
     match api.discover(&question).await {
         Ok(found) => Ok(!found.is_empty()),
-        // No namespace or no service of that name yet: nothing was ever registered.
+        // Nothing was ever registered under this name.
         Err(error) if error.is_not_found() => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether a host name of a cluster leads to a ready pod. Other names, and services that choose no pods,
-/// are beyond what is known here.
+/// Whether a host name of a cluster resolves to a ready pod. Other names, and services without a selector, are
+/// unknown and count as resolved.
 async fn resolved(run: &Client, host: &str) -> Result<bool> {
     let Some(service) = host
         .trim_end_matches('.')

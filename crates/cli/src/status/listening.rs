@@ -1,5 +1,5 @@
-//! Applications that their sidecar cannot reach: they listen on the pod's address alone, while a sidecar calls
-//! them on loopback.
+//! Applications that their sidecar cannot reach: they listen on the pod's address only, while a sidecar connects to
+//! loopback.
 
 use super::problem::Problem;
 use std::{
@@ -10,12 +10,12 @@ use std::{
 };
 use tombolo_local::control_socket::PodView;
 
-/// The container that is the sidecar.
+/// Name of the sidecar's container.
 const SIDECAR: &str = "envoy";
 /// State of a listening socket in `/proc/PID/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// One for each such port of each pod with a sidecar. Pods whose sockets cannot be read are left out.
+/// One problem for each such port of each pod with a sidecar. Pods whose sockets cannot be read are left out.
 pub(super) fn problems(pods: &[PodView]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in pods {
@@ -58,8 +58,8 @@ fn sockets(process: &Path) -> BTreeSet<SocketAddr> {
     texts.flat_map(|text| listening(&text)).collect()
 }
 
-/// The listening sockets in the text of `/proc/PID/net/tcp` or `tcp6` (proc_pid_net(5)): the second word of a
-/// line is the local address, the fourth the state.
+/// The listening sockets in `/proc/PID/net/tcp` or `tcp6` (proc_pid_net(5)): the second word of a line is the local
+/// address, the fourth the state.
 fn listening(text: &str) -> Vec<SocketAddr> {
     let sockets = text.lines().skip(1).filter_map(|line| {
         let mut words = line.split_whitespace().skip(1);
@@ -69,7 +69,7 @@ fn listening(text: &str) -> Vec<SocketAddr> {
     sockets.collect()
 }
 
-/// `0100007F:1F90`, or 32 digits before the colon: groups of four bytes in the machine's order.
+/// `0100007F:1F90`, or 32 digits before the colon: groups of four bytes in the machine's byte order.
 fn socket(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;

@@ -10,7 +10,7 @@ use tombolo_telemetry::ErrorChain;
 /// Maximum characters of a message.
 const MAX_MESSAGE: usize = 2_000;
 
-/// A problem, and the command that fixes or explains it; empty where there is none.
+/// A problem, and the command that fixes or explains it; empty when there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) message: String,
@@ -104,7 +104,7 @@ fn of_control_plane(status: &Status, found: &mut Vec<Problem>) {
     }
 }
 
-/// For people.
+/// The problems as text.
 pub(super) fn lines(problems: &[Problem]) -> String {
     if problems.is_empty() {
         return "nothing is wrong\n".into();
@@ -119,7 +119,7 @@ pub(super) fn lines(problems: &[Problem]) -> String {
     lines
 }
 
-/// For programs.
+/// The problems as data.
 pub(super) fn to_json(problems: &[Problem]) -> Value {
     problems
         .iter()

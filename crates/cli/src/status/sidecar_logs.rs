@@ -5,24 +5,24 @@ use futures::{StreamExt, stream};
 use std::{collections::BTreeSet, time::Duration};
 use tombolo_local::control_socket::{Client, LogQuery, PodView};
 
-/// The container that is the sidecar.
+/// Name of the sidecar's container.
 const SIDECAR: &str = "envoy";
 /// Part of the sidecar's warning (`tombolo-proxy`, worker).
 const SILENT_CLIENT: &str = "a client has sent nothing for";
-/// How many logs are read, how many of them at the same time, and how much of each.
+/// Maximum logs that are read, maximum concurrent reads, and the part of each log that is read.
 const MAX_PODS: usize = 200;
-const AT_ONCE: usize = 16;
+const MAX_IN_FLIGHT: usize = 16;
 const LINES: usize = 200;
 const MAX_BYTES: usize = 256 << 10;
-/// Deadline of all logs together; what was read by then counts.
+/// Deadline for all logs; those read by then are used.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// One for each destination of each pod. Logs that cannot be read are left out.
+/// One problem for each destination of each pod. Logs that cannot be read are left out.
 pub(super) async fn problems(client: &Client, pods: &[PodView]) -> Vec<Problem> {
     let has_sidecar = |pod: &&PodView| pod.processes.iter().any(|it| it.container == SIDECAR);
     let logs = stream::iter(pods.iter().filter(has_sidecar).take(MAX_PODS))
         .map(|pod| async move { (pod, tail(client, pod).await) })
-        .buffer_unordered(AT_ONCE)
+        .buffer_unordered(MAX_IN_FLIGHT)
         .take_until(tokio::time::sleep(DEADLINE));
     let logs: Vec<(&PodView, String)> = logs.collect().await;
     let problems = logs.iter().flat_map(|(pod, log)| {
@@ -61,7 +61,7 @@ async fn tail(client: &Client, pod: &PodView) -> String {
     String::from_utf8_lossy(&log).into_owned()
 }
 
-/// The destinations of clients that sent nothing: `destination=10.0.0.9:25` in lines with the warning.
+/// The destinations of silent clients: `destination=10.0.0.9:25` in lines with the warning.
 fn destinations(log: &str) -> BTreeSet<&str> {
     let lines = log.lines().filter(|line| line.contains(SILENT_CLIENT));
     let words = lines.flat_map(str::split_whitespace);

@@ -1,4 +1,4 @@
-//! What to do about calls that nothing answers.
+//! Suggestions for dead targets.
 
 use super::{
     dead_targets::{DeadTarget, Reason},
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tombolo_local::control_socket::{Client, ClusterObjects, Query};
 use tombolo_model::appmesh::ResourceKey;
 
-/// Dead targets as problems. With a run, the deployment that should answer is named.
+/// Dead targets as problems. With a run, the message names the deployment of the node.
 pub(super) async fn problems(dead: Vec<DeadTarget>, run: Option<&Client>) -> Vec<Problem> {
     let list = async |kind: &str| {
         let query = Query {
@@ -17,7 +17,7 @@ pub(super) async fn problems(dead: Vec<DeadTarget>, run: Option<&Client>) -> Vec
             ..Query::default()
         };
         match run {
-            // Without the objects the problem is still worth telling.
+            // Without the objects the problem is still reported.
             Some(run) if !dead.is_empty() => run.list(&query).await.unwrap_or_default(),
             _ => Vec::new(),
         }
@@ -63,13 +63,13 @@ fn route_title(route: &ResourceKey) -> String {
     format!(" (route {} of router {})", route.name, route.parent)
 }
 
-/// Why a node has no instance, to go on the message, and the command that helps.
+/// The reason why a node has no instance, as the end of the message, and the command that helps.
 fn cause(
     node: &ResourceKey,
     nodes: &[ClusterObjects],
     deployments: &[ClusterObjects],
 ) -> Option<(String, String)> {
-    // facts: mesh/NAME/virtualNode/NAME ends the ARN that an object carries in its status.
+    // facts: mesh/NAME/virtualNode/NAME ends the ARN in an object's status.
     let path = format!(":{node}");
     let of_node = |object: &&Value| text(object, "/status/virtualNodeARN").ends_with(&path);
     let mut found = nodes.iter().flat_map(|in_cluster| {

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use tombolo_local::control_socket::Status as RunStatus;
 use tombolo_operator::{ProxyStatus, Status, StoreStatus};
 
-/// Everything but what is wrong.
+/// All tables, without the problems.
 pub(super) fn all(report: &StatusReport) -> String {
     let run = report.run.as_ref().map(run).unwrap_or_default();
     run + &match &report.control_plane {
@@ -77,7 +77,7 @@ fn control_plane(status: &Status) -> String {
     out
 }
 
-/// `, state in etcd at etcd-0:2379`; nothing for servers that do not say.
+/// `, state in etcd at etcd-0:2379`; empty for servers that do not report it.
 fn store(store: &StoreStatus) -> String {
     let kind = escaped_line(&store.kind);
     match &store.member {
@@ -106,7 +106,7 @@ fn proxy_cells(proxy: &ProxyStatus) -> [String; 8] {
     ]
 }
 
-/// The first line of a reason, cut between letters.
+/// The first line of a reason, cut at a character boundary.
 fn shortened(text: &str) -> String {
     bounded_line(text.lines().next().unwrap_or_default(), 60)
 }

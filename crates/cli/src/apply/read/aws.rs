@@ -1,17 +1,17 @@
-//! Inputs and outputs of the aws CLI whose members name their kind: what `--cli-input-json` takes for the seven
-//! kinds of App Mesh, bare as input or wrapped as `describe-…` prints it.
+//! Inputs and outputs of the aws CLI whose members identify their kind: the `--cli-input-json` of the seven kinds of
+//! App Mesh, bare as input or wrapped as in the output of `describe-…`.
 
 use super::{Desired, Location, content, problem};
 use crate::resource::{id::Id, kind::Kind};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tombolo_kube::{
-    Denial, FieldPath,
+    FieldPath, Violation,
     manifest::{Located, Problem},
 };
 use tombolo_model::appmesh;
 
-/// Kinds with more names come first: their documents have the names of the others too.
+/// Kinds with more names come first: their documents also have the names of the others.
 const KINDS: [appmesh::Kind; 7] = [
     appmesh::Kind::Route,
     appmesh::Kind::GatewayRoute,
@@ -22,8 +22,8 @@ const KINDS: [appmesh::Kind; 7] = [
     appmesh::Kind::Mesh,
 ];
 
-/// The members that hold the names of a resource, outermost first, and last its own: `meshName`,
-/// `virtualRouterName`, `routeName`.
+/// The members with the names of a resource and its containers, outermost first: `meshName`, `virtualRouterName`,
+/// `routeName`.
 fn names(kind: appmesh::Kind) -> Vec<String> {
     let mut kinds = vec![appmesh::Kind::Mesh];
     kinds.extend(kind.parent());
@@ -35,11 +35,11 @@ fn names(kind: appmesh::Kind) -> Vec<String> {
     kinds.iter().map(member).collect()
 }
 
-/// Members that are no part of the desired state.
+/// Members that are not part of the desired state.
 const IGNORED: [&str; 5] = ["clientToken", "metadata", "status", "meshOwner", "tags"];
 
 pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
-    let refused = |denial| vec![problem(&document.origin, None, denial)];
+    let refused = |violation| vec![problem(&document.origin, None, violation)];
     let (at, members) = unwrap(&document.object).ok_or_else(|| refused(unknown()))?;
     let (kind, names) = KINDS
         .into_iter()
@@ -52,7 +52,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     });
     if let Some(member) = stray {
         let message = format!("a {} has no such member", kind.as_str());
-        return Err(refused(Denial::new(at.field(member), message)));
+        return Err(refused(Violation::new(at.field(member), message)));
     }
     let given = names.iter().filter_map(|name| text_of(members, name));
     let mut names_given: Vec<String> = given.map(str::to_owned).collect();
@@ -81,7 +81,7 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     })
 }
 
-/// The document, or what is under the one member of an output, such as `virtualNode`.
+/// The document, or the single member of an output, such as `virtualNode`.
 fn unwrap(document: &Value) -> Option<(FieldPath, &Map<String, Value>)> {
     let members = document.as_object()?;
     let mut all = members.iter();
@@ -97,13 +97,16 @@ fn text_of<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     members.get(name)?.as_str()
 }
 
-fn unknown() -> Denial {
+fn unknown() -> Violation {
     let message = "has neither apiVersion and kind, nor the names (meshName, virtualNodeName …) that an input \
                    of aws appmesh has; see `tombolo apply --help`";
-    Denial::new(FieldPath::root(), message)
+    Violation::new(FieldPath::root(), message)
 }
 
-fn tags(tags: Option<&Value>, at: &FieldPath) -> Result<Option<BTreeMap<String, String>>, Denial> {
+fn tags(
+    tags: Option<&Value>,
+    at: &FieldPath,
+) -> Result<Option<BTreeMap<String, String>>, Violation> {
     let Some(tags) = tags else {
         return Ok(None);
     };
@@ -112,6 +115,6 @@ fn tags(tags: Option<&Value>, at: &FieldPath) -> Result<Option<BTreeMap<String, 
         |tags: Vec<appmesh::Tag>| tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
     match read {
         Ok(tags) => Ok(Some(pairs(tags))),
-        Err(error) => Err(Denial::new(at.clone().field("tags"), error.to_string())),
+        Err(error) => Err(Violation::new(at.clone().field("tags"), error.to_string())),
     }
 }

@@ -1,4 +1,4 @@
-//! Documents as `tombolo get -o yaml` prints them.
+//! Documents in the format of `tombolo get -o yaml`.
 
 use super::{Desired, Location, content, problem};
 use crate::resource::{
@@ -8,11 +8,11 @@ use crate::resource::{
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use tombolo_kube::{
-    Denial, FieldPath,
+    FieldPath, Violation,
     manifest::{Located, Problem},
 };
 
-/// Whether a document with this `apiVersion` is about a resource of the AWS APIs, in whatever version.
+/// Whether a document with this `apiVersion` is a resource of the AWS APIs, of any version.
 pub(super) fn is_aws_api(version: &str) -> bool {
     let api = |kind: Kind| kind.api_version().split('/').next();
     let group = version.split('/').next();
@@ -20,11 +20,14 @@ pub(super) fn is_aws_api(version: &str) -> bool {
 }
 
 pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
-    let refused = |denials: Vec<Denial>| {
-        let problem = |denial| problem(&document.origin, None, denial);
-        denials.into_iter().map(problem).collect::<Vec<Problem>>()
+    let refused = |violations: Vec<Violation>| {
+        let problem = |violation| problem(&document.origin, None, violation);
+        violations
+            .into_iter()
+            .map(problem)
+            .collect::<Vec<Problem>>()
     };
-    let kind = kind(&document.object).map_err(|denial| refused(vec![denial]))?;
+    let kind = kind(&document.object).map_err(|violation| refused(vec![violation]))?;
     let (id, tags) = identity(kind, &document.object).map_err(refused)?;
     let location = Location {
         origin: document.origin.clone(),
@@ -32,12 +35,12 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
         name: "metadata.name".into(),
         container: "metadata".into(),
     };
-    // The status is the server's, and ignored.
+    // The status belongs to the server, and is ignored.
     const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let members = document.object.as_object().into_iter();
     let mut problems: Vec<Problem> = members
         .flat_map(|members| unknown_members(members, &KNOWN, &FieldPath::root()))
-        .map(|denial| location.problem(&id, denial))
+        .map(|violation| location.problem(&id, violation))
         .collect();
     let empty = Value::Object(Map::new());
     let spec = match &document.object["spec"] {
@@ -59,19 +62,20 @@ pub(super) fn read(document: &Located<Value>) -> Result<Desired, Vec<Problem>> {
     }
 }
 
-fn kind(document: &Value) -> Result<Kind, Denial> {
+fn kind(document: &Value) -> Result<Kind, Violation> {
     if !document.is_object() {
         let message = "is no document; write a map with apiVersion, kind, metadata and spec";
-        return Err(Denial::new(FieldPath::root(), message));
+        return Err(Violation::new(FieldPath::root(), message));
     }
     let Some(title) = document["kind"].as_str() else {
         let known = Kind::ALL.map(Kind::title).join(", ");
-        return Err(Denial::new(
+        return Err(Violation::new(
             "kind",
             format!("is missing; known are {known}"),
         ));
     };
-    let kind = Kind::from_title(title).map_err(|error| Denial::new("kind", error.to_string()))?;
+    let kind =
+        Kind::from_title(title).map_err(|error| Violation::new("kind", error.to_string()))?;
     match document["apiVersion"].as_str() {
         Some(version) if version == kind.api_version() => Ok(kind),
         given => {
@@ -82,21 +86,21 @@ fn kind(document: &Value) -> Result<Kind, Denial> {
                 }
                 None => format!("is missing; write apiVersion: {right}"),
             };
-            Err(Denial::new("apiVersion", message))
+            Err(Violation::new("apiVersion", message))
         }
     }
 }
 
 type Identity = (Id, Option<BTreeMap<String, String>>);
 
-/// Name, containers and tags; all that is wrong with them at once.
-fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Denial>> {
+/// Name, containers and tags; or all problems with them.
+fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Violation>> {
     let metadata = FieldPath::from("metadata");
     let Value::Object(members) = &document["metadata"] else {
         let message = format!("is missing; a {} needs {}", kind.title(), needed(kind));
-        return Err(vec![Denial::new(metadata, message)]);
+        return Err(vec![Violation::new(metadata, message)]);
     };
-    let mut denials = Vec::new();
+    let mut violations = Vec::new();
     let mut text = |member: &str| match members.get(member) {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
         given => {
@@ -106,7 +110,7 @@ fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Denial>> {
                 Some(_) => "is not text; put it in quotes",
             };
             let message = format!("{what}; a {} needs {}", kind.title(), needed(kind));
-            denials.push(Denial::new(metadata.clone().field(member), message));
+            violations.push(Violation::new(metadata.clone().field(member), message));
             String::new()
         }
     };
@@ -118,18 +122,18 @@ fn identity(kind: Kind, document: &Value) -> Result<Identity, Vec<Denial>> {
     if takes_tags {
         known.push("tags");
     }
-    denials.extend(unknown_members(members, &known, &metadata));
+    violations.extend(unknown_members(members, &known, &metadata));
     let tags = members.get("tags").filter(|_| takes_tags);
     let tags = tags.and_then(|tags| match read_tags(tags) {
         Ok(tags) => tags,
-        Err(denial) => {
-            denials.push(denial);
+        Err(violation) => {
+            violations.push(violation);
             None
         }
     });
     match Id::new(kind, &containers, name) {
-        Some(id) if denials.is_empty() => Ok((id, tags)),
-        _ => Err(denials),
+        Some(id) if violations.is_empty() => Ok((id, tags)),
+        _ => Err(violations),
     }
 }
 
@@ -144,7 +148,7 @@ fn needed(kind: Kind) -> String {
     }
 }
 
-fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Denial> {
+fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Violation> {
     let at = FieldPath::from("metadata.tags");
     match tags {
         Value::Null => Ok(None),
@@ -153,25 +157,25 @@ fn read_tags(tags: &Value) -> Result<Option<BTreeMap<String, String>>, Denial> {
                 Value::String(value) => Ok((key.clone(), value.clone())),
                 _ => {
                     let at = at.clone().field(key);
-                    Err(Denial::new(at, "is not text; put it in quotes"))
+                    Err(Violation::new(at, "is not text; put it in quotes"))
                 }
             };
             members.iter().map(read).collect::<Result<_, _>>().map(Some)
         }
-        _ => Err(Denial::new(at, "is no map; write key: \"value\"")),
+        _ => Err(Violation::new(at, "is no map; write key: \"value\"")),
     }
 }
 
-/// A denial for each member that is not known.
-fn unknown_members(members: &Map<String, Value>, known: &[&str], at: &FieldPath) -> Vec<Denial> {
+/// A violation for each unknown member.
+fn unknown_members(members: &Map<String, Value>, known: &[&str], at: &FieldPath) -> Vec<Violation> {
     let unknown = members.keys().filter(|it| !known.contains(&it.as_str()));
-    let denial = |member: &String| {
+    let violation = |member: &String| {
         let message = match nearest(member, known) {
             Some(near) => format!("is not known; write {near}"),
             None if member == "tags" => "instances have no tags, but attributes".into(),
             None => format!("is not known; known are {}", known.join(", ")),
         };
-        Denial::new(at.clone().field(member), message)
+        Violation::new(at.clone().field(member), message)
     };
-    unknown.map(denial).collect()
+    unknown.map(violation).collect()
 }

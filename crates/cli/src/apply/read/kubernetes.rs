@@ -1,7 +1,7 @@
-//! Manifests of `appmesh.k8s.aws/v1beta2`: what the controller of a cluster would ask the mesh API for.
+//! Manifests of `appmesh.k8s.aws/v1beta2`, converted as by the controller of a cluster.
 //!
-//! Files need not hold everything that their objects refer to. A Mesh, a gateway or a target that is not in them
-//! is looked for on the server, under the name that the controller gives such an object by default.
+//! Files may have dangling references. A missing Mesh, gateway or target is looked up on the server, under the name
+//! that the controller gives such an object by default.
 
 use super::{Desired, Location, Problems};
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::resource::{
 use serde_json::{Value, json};
 use tombolo_api::client::Error as ApiError;
 use tombolo_kube::{
-    ClusterObjects, Denial, admit,
+    ClusterObjects, Violation, admit,
     convert::{self, ConvertError, Converted, Item, ReferenceError, TargetProblem},
     crd::{self, MeshRef, Resource},
     manifest::{self, Located, Manifests, Object, Options, Origin, Source},
@@ -21,7 +21,7 @@ use tombolo_model::appmesh::{self, ResourceKey};
 /// Manifests that belong together.
 pub(crate) struct Parsed(Manifests);
 
-/// Reads manifests; also answers with what is odd about them.
+/// Parses manifests; also returns warnings.
 pub(super) fn parse(
     sources: &[Source],
     options: &Options,
@@ -38,8 +38,8 @@ impl Parsed {
         self.mesh_objects().next().is_none()
     }
 
-    /// The resources of the objects, as if these were all that a cluster has, with what the server has where
-    /// they refer to more.
+    /// The resources of the objects, as if these were all objects of a cluster, with the targets of dangling
+    /// references looked up on the server.
     pub(super) async fn resolve(
         self,
         lookup: &Lookup,
@@ -65,7 +65,7 @@ impl Parsed {
                 }
             }
         }
-        problems.none()?;
+        problems.into_result()?;
         Ok(desired)
     }
 
@@ -79,8 +79,8 @@ impl Parsed {
             .find(|located| located.object.kind() == kind.name())
     }
 
-    /// Adds a Mesh that selects every namespace where the files have none: the one named, else the only one of
-    /// the server.
+    /// Adds a Mesh that selects every namespace if the files have none: the named one, else the only one of the
+    /// server.
     async fn assume_mesh(
         &self,
         lookup: &Lookup,
@@ -99,7 +99,7 @@ impl Parsed {
                 let meshes = lookup.client.list_meshes().await?;
                 let names: Vec<&str> = meshes.iter().map(|mesh| mesh.key.name.as_ref()).collect();
                 match names.as_slice() {
-                    // Nothing to assume: admission says that a Mesh is missing.
+                    // Without a mesh, admission reports that a Mesh is missing.
                     [] => return Ok(()),
                     [name] => (*name).to_owned(),
                     several => {
@@ -107,8 +107,8 @@ impl Parsed {
                             "no Mesh is in these files, and the control plane has several: {}; name one with --mesh",
                             several.join(", ")
                         );
-                        let denial = Denial::new("metadata.namespace", message);
-                        return Err(Problems(vec![first.problem(&denial)]).into());
+                        let violation = Violation::new("metadata.namespace", message);
+                        return Err(Problems(vec![first.problem(&violation)]).into());
                     }
                 }
             }
@@ -118,7 +118,7 @@ impl Parsed {
         Ok(())
     }
 
-    /// Adds a gateway that selects every route where the files have none and the mesh has one alone.
+    /// Adds a gateway that selects every route if the files have none and the mesh has exactly one.
     async fn assume_gateway(
         &self,
         lookup: &Lookup,
@@ -154,7 +154,7 @@ impl Parsed {
     }
 }
 
-/// Converts an object. Targets that the files do not have are looked for on the server.
+/// Converts an object. Targets that are not in the files are looked up on the server.
 async fn resolve_one(
     resource: &Resource,
     objects: &mut ClusterObjects,
@@ -186,7 +186,7 @@ async fn resolve_one(
     }
 }
 
-/// The resource that the controller makes of an object by default.
+/// The resource that the controller creates for an object by default.
 fn default_id(
     referrer: &Resource,
     kind: crd::Kind,
@@ -291,15 +291,15 @@ fn admit_all(
                 objects.put(resource.clone());
                 admitted.push((resource, located.origin));
             }
-            Err(denials) => {
-                let denials = denials.0.iter();
+            Err(violations) => {
+                let violations = violations.0.iter();
                 problems
                     .0
-                    .extend(denials.map(|denial| located.problem(denial)));
+                    .extend(violations.map(|violation| located.problem(violation)));
             }
         }
     }
-    problems.none().map(|()| admitted)
+    problems.into_result().map(|()| admitted)
 }
 
 fn of_item(item: Item, origin: &Origin) -> Desired {

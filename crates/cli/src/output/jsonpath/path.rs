@@ -4,7 +4,7 @@ use super::{TemplateError, closing};
 use serde_json::Value;
 use std::str::FromStr;
 
-/// A path: where it starts, and its steps.
+/// A path: its root, and its steps.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Path {
     from_root: bool,
@@ -13,15 +13,15 @@ pub(super) struct Path {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
-    /// Members of these names.
+    /// Members with these names.
     Members(Vec<String>),
-    /// An element; negative from the end.
+    /// An element; negative indexes count from the end.
     Index(i64),
-    /// Elements from the first to before the second, negative from the end.
+    /// Elements from the first index up to, excluding, the second; negative indexes count from the end.
     Slice(Option<i64>, Option<i64>),
     /// All members or elements.
     All,
-    /// Members of this name at any depth.
+    /// Members with this name at any depth.
     Deep(String),
     /// Elements that satisfy a condition.
     Filter(Path, Condition),
@@ -35,7 +35,7 @@ enum Condition {
 }
 
 impl Path {
-    /// All values that it leads to.
+    /// All values that the path matches.
     pub(super) fn of<'a>(&self, root: &'a Value, here: &'a Value) -> Vec<&'a Value> {
         let mut found = vec![if self.from_root { root } else { here }];
         for step in &self.steps {
@@ -86,7 +86,7 @@ impl Step {
     }
 }
 
-/// An index from the start of a list.
+/// Converts an index to one from the start of a list.
 fn position(index: i64, length: usize) -> i64 {
     match index {
         0.. => index,
@@ -137,7 +137,7 @@ impl FromStr for Path {
     }
 }
 
-/// A name up to the next `.` or `[`; a backslash takes away the meaning of what follows it.
+/// A name up to the next `.` or `[`; a backslash escapes the next character.
 fn name(text: &str) -> (String, &str) {
     let mut name = String::new();
     let mut letters = text.char_indices();
