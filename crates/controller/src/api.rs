@@ -1,4 +1,4 @@
-//! The APIs that a controller reconciles into.
+//! The App Mesh and Cloud Map APIs, as the controllers call them.
 
 mod client;
 
@@ -11,16 +11,16 @@ use tombolo_model::apply::cloudmap::CreateService;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 use tombolo_model::cloudmap::NamespaceType;
 
-/// Why a call failed. The cause is the client's own error, and is what `Display` shows.
+/// The reason why a call failed. The cause is the client's own error, and is what `Display` shows.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// What the call was about does not exist.
+    /// The resource of the call does not exist.
     #[error(transparent)]
     NotFound(Box<dyn Error + Send + Sync>),
-    /// Something of this name exists already.
+    /// A resource of this name exists already.
     #[error(transparent)]
     Exists(Box<dyn Error + Send + Sync>),
-    /// Refused for any other reason; the same call is refused again until something changes.
+    /// Rejected for any other reason; the same call is rejected again until something changes.
     #[error(transparent)]
     Refused(Box<dyn Error + Send + Sync>),
     /// There was no answer.
@@ -29,7 +29,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// How an attempt ended that this error ended.
+    /// The work queue's outcome of an attempt that failed with this error.
     pub(crate) fn outcome(&self) -> crate::Outcome {
         match self {
             Self::Unreachable(_) => crate::Outcome::Unreachable,
@@ -38,18 +38,18 @@ impl ApiError {
     }
 }
 
-/// A state of a resource: it differs after each change, also when the resource was deleted and created anew.
+/// The version of a resource: it differs after each change, also when the resource was deleted and created again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// 1 at the creation, one more for each update.
+    /// 1 at the creation, incremented by each update.
     pub number: u64,
     /// The time of the last update.
     pub updated: Timestamp,
 }
 
-/// A resource as the mesh API shows it.
+/// A resource as the mesh API describes it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct DescribedResource {
     /// The ARN.
     pub arn: String,
     /// The version.
@@ -58,9 +58,9 @@ pub struct Found {
     pub spec: Spec,
 }
 
-/// A resource as a list of the mesh API shows it.
+/// A resource in a list of the mesh API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedResource {
     /// Mesh, kind, parent and name.
     pub key: ResourceKey,
     /// The ARN.
@@ -69,13 +69,13 @@ pub struct Listed {
     pub version: Version,
 }
 
-/// The App Mesh API. Calls have deadlines of their own.
+/// The App Mesh API. Each call has a deadline of its own.
 pub trait MeshApi: Send + Sync + 'static {
     /// A resource, if it exists.
     fn describe(
         &self,
         key: &ResourceKey,
-    ) -> impl Future<Output = Result<Option<Found>, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Option<DescribedResource>, ApiError>> + Send;
 
     /// Creates a resource, tagged with its [owner](crate::OWNER_TAG).
     fn create(
@@ -83,23 +83,23 @@ pub trait MeshApi: Send + Sync + 'static {
         key: &ResourceKey,
         spec: &Spec,
         owner: &str,
-    ) -> impl Future<Output = Result<Found, ApiError>> + Send;
+    ) -> impl Future<Output = Result<DescribedResource, ApiError>> + Send;
 
     /// Replaces the spec of a resource.
     fn update(
         &self,
         key: &ResourceKey,
         spec: &Spec,
-    ) -> impl Future<Output = Result<Found, ApiError>> + Send;
+    ) -> impl Future<Output = Result<DescribedResource, ApiError>> + Send;
 
-    /// Deletes a resource. One that does not exist is no error.
+    /// Deletes a resource. A missing resource is not an error.
     fn delete(&self, key: &ResourceKey) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// The [owner](crate::OWNER_TAG) of a resource, if it carries one.
     fn owner(&self, arn: &str) -> impl Future<Output = Result<Option<String>, ApiError>> + Send;
 
     /// Every mesh of the account.
-    fn list_meshes(&self) -> impl Future<Output = Result<Vec<Listed>, ApiError>> + Send;
+    fn list_meshes(&self) -> impl Future<Output = Result<Vec<ListedResource>, ApiError>> + Send;
 
     /// Every resource of a kind in a mesh. `parent`: the router of routes, the gateway of gateway routes, else empty.
     fn list(
@@ -107,7 +107,7 @@ pub trait MeshApi: Send + Sync + 'static {
         mesh: &str,
         kind: Kind,
         parent: &str,
-    ) -> impl Future<Output = Result<Vec<Listed>, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Vec<ListedResource>, ApiError>> + Send;
 }
 
 /// A service of the registry.
@@ -119,7 +119,7 @@ pub struct Service {
     pub arn: String,
     /// The name within its namespace.
     pub name: String,
-    /// How many instances it has.
+    /// The number of its instances.
     pub instances: u64,
 }
 
@@ -130,11 +130,11 @@ pub struct Namespace {
     pub id: String,
     /// The name.
     pub name: String,
-    /// How its instances are found.
+    /// The discovery type of its instances.
     pub kind: NamespaceType,
 }
 
-/// The Cloud Map API. Calls have deadlines of their own, and answer when their operation has ended.
+/// The Cloud Map API. Each call has a deadline of its own, and returns when its operation has ended.
 pub trait RegistryApi: Send + Sync + 'static {
     /// Every namespace of the account.
     fn list_namespaces(&self) -> impl Future<Output = Result<Vec<Namespace>, ApiError>> + Send;
@@ -165,7 +165,7 @@ pub trait RegistryApi: Send + Sync + 'static {
         service: &CreateService,
     ) -> impl Future<Output = Result<Service, ApiError>> + Send;
 
-    /// Deletes a service. One that does not exist is no error.
+    /// Deletes a service. A missing service is not an error.
     fn delete_service(&self, id: &str) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// The [owner](crate::OWNER_TAG) of a service, if it carries one.
@@ -187,7 +187,7 @@ pub trait RegistryApi: Send + Sync + 'static {
         instance: &Instance,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
-    /// Deregisters an instance. One that does not exist is no error.
+    /// Deregisters an instance. A missing instance is not an error.
     fn deregister(
         &self,
         service_id: &str,

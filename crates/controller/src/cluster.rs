@@ -1,4 +1,4 @@
-//! Where objects come from and where their status goes.
+//! A cluster: the source of objects, and the target of their status.
 
 use std::error::Error;
 use std::fmt;
@@ -11,31 +11,31 @@ use tombolo_kube::crd::{Kind, Resource};
 
 use crate::Status;
 
-/// One cluster. Implementations keep objects in memory; reading them costs no I/O.
+/// One cluster. Implementations keep objects in memory; reading them does no I/O.
 pub trait Cluster: Send + Sync + 'static {
-    /// The name of the cluster; unique among those that share a control plane, and the same in the next run.
+    /// The name of the cluster; unique among those that share a control plane, and stable across runs.
     fn name(&self) -> &str;
 
-    /// Marked as changed after each change of a namespace, a mesh object or a pod. The value means nothing.
+    /// Marked as changed after each change of a namespace, a mesh object or a pod. The value has no meaning.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// Namespaces and mesh objects now: complete from the first call on, since resources without an object are deleted. The same
-    /// `Arc` as before, as long as nothing but the status of an object has changed.
+    /// The current namespaces and mesh objects: complete from the first call on, since resources without an object
+    /// are deleted. The same `Arc` as long as nothing but the status of an object has changed.
     fn objects(&self) -> Arc<ClusterObjects>;
 
-    /// Every pod now.
+    /// All current pods.
     fn pods(&self) -> Vec<Arc<Pod>>;
 
-    /// Writes the status of an object, unless it is there already. An object that is gone is no error.
+    /// Writes the status of an object if it differs. A deleted object is not an error.
     fn patch_status(
         &self,
         object: &ObjectRef,
         status: &Status,
     ) -> impl Future<Output = Result<(), PatchError>> + Send;
 
-    /// Sets a condition of a pod to `True` where the pod has it as a readiness gate and it is not. A pod that is gone is
-    /// no error.
-    fn open_gate(
+    /// Sets a readiness gate's condition of a pod to `True` if the pod has the gate and the condition is not set. A
+    /// deleted pod is not an error.
+    fn set_readiness_gate(
         &self,
         namespace: &str,
         pod: &str,
@@ -83,7 +83,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Whether the objects of clusters have not changed.
+/// Whether the objects of all clusters are unchanged.
 pub(crate) fn is_same(old: &[Arc<ClusterObjects>], new: &[Arc<ClusterObjects>]) -> bool {
     let mut pairs = old.iter().zip(new);
     old.len() == new.len() && pairs.all(|(old, new)| Arc::ptr_eq(old, new))
@@ -98,7 +98,7 @@ impl Changes {
         Self(clusters.iter().map(|cluster| cluster.changes()).collect())
     }
 
-    /// Resolves at the next change; at once if there was one since it resolved last. Cancel safe.
+    /// Resolves at the next change; at once if there was one since it last resolved. Cancel safe.
     pub async fn next(&mut self) {
         let waiting = self
             .0
@@ -107,7 +107,7 @@ impl Changes {
         let (ended, _, rest) = futures::future::select_all(waiting).await;
         drop(rest);
         if ended.is_err() {
-            // A cluster that is gone never changes again.
+            // The cluster was dropped and never changes again.
             std::future::pending::<()>().await;
         }
         self.0.iter_mut().for_each(watch::Receiver::mark_unchanged);

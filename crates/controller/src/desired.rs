@@ -1,4 +1,4 @@
-//! What the mesh API should hold, decided from the objects of all clusters.
+//! The desired state of the App Mesh API, computed from the objects of all clusters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 
 use crate::{ObjectRef, Problem, Reason};
 
-/// One resource of the mesh API and the objects that ask for it.
+/// One resource of the App Mesh API and the objects that desire it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resource {
     /// The spec.
@@ -19,35 +19,35 @@ pub struct Resource {
     pub sources: Vec<ObjectRef>,
 }
 
-/// Everything that the clusters desire.
+/// The desired state of all clusters.
 #[derive(Clone, Debug, Default)]
 pub struct Desired {
     /// Resources by key.
     pub resources: BTreeMap<ResourceKey, Resource>,
     /// The resources that each object desires, and its generation.
     pub objects: BTreeMap<ObjectRef, DesiredObject>,
-    /// Objects that cannot be converted now, and why. The resources that they desired before stay as they are.
-    pub refused: BTreeMap<ObjectRef, RefusedObject>,
-    /// Resources of refused objects.
+    /// Objects that cannot be converted now, with the reasons. The resources that they desired before are kept.
+    pub rejected: BTreeMap<ObjectRef, RejectedObject>,
+    /// Resources of rejected objects, which are kept.
     kept: BTreeSet<ResourceKey>,
 }
 
-/// What one object desires.
+/// The desired state of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DesiredObject {
-    /// One resource, and the routes of a virtual router. Empty for an object that is refused.
+    /// One resource, and the routes of a virtual router. Empty for a rejected object.
     pub resources: Vec<ResourceKey>,
     /// `metadata.generation`.
     pub generation: Option<i64>,
 }
 
-/// Why an object is refused.
+/// The reason why an object is rejected.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum RefusedObject {
+pub enum RejectedObject {
     /// It cannot be converted.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// An object of a cluster that comes first desires another spec under the same name.
+    /// An object of an earlier cluster desires another spec under the same name.
     #[error(
         "{kind} {name} has a different spec in {cluster}; make both equal, or give this one another awsName"
     )]
@@ -61,29 +61,29 @@ pub enum RefusedObject {
     },
 }
 
-impl From<&RefusedObject> for Problem {
-    fn from(refused: &RefusedObject) -> Self {
-        let reason = match refused {
-            RefusedObject::Convert(_) => Reason::InvalidReference,
-            RefusedObject::Conflict { .. } => Reason::Conflict,
+impl From<&RejectedObject> for Problem {
+    fn from(rejected: &RejectedObject) -> Self {
+        let reason = match rejected {
+            RejectedObject::Convert(_) => Reason::InvalidReference,
+            RejectedObject::Conflict { .. } => Reason::Conflict,
         };
         Self {
             reason,
-            message: refused.to_string(),
+            message: rejected.to_string(),
         }
     }
 }
 
 impl Desired {
-    /// Whether a resource that is not desired now must stay, because the object that desired it is refused.
+    /// Whether a resource that is not desired now must be kept, because the object that desired it is rejected.
     pub fn keeps(&self, key: &ResourceKey) -> bool {
         let router = || ResourceKey::new(key.mesh.clone(), Kind::VirtualRouter, key.parent.clone());
         self.kept.contains(key) || (key.kind == Kind::Route && self.kept.contains(&router()))
     }
 }
 
-/// Merges what all clusters, given by name, desire. Where two clusters desire different specs under one name, that of the
-/// first cluster is applied and the object of the other is refused.
+/// Merges the desired state of all clusters, given by name. Where two clusters desire different specs under one name,
+/// that of the first cluster is applied and the object of the other is rejected.
 pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
     let mut desired = Desired::default();
     for (index, (_, objects)) in clusters.iter().enumerate() {
@@ -107,7 +107,7 @@ pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
                 Err(error) => {
                     desired.objects.insert(source.clone(), entry);
                     desired.keep(object, objects);
-                    desired.refused.insert(source, error.into());
+                    desired.rejected.insert(source, error.into());
                 }
             }
         }
@@ -126,12 +126,12 @@ impl Desired {
         if let Some(known) = self.resources.get_mut(&key) {
             if *known.spec != spec {
                 let first = known.sources.first().map_or(0, |first| first.cluster);
-                let conflict = RefusedObject::Conflict {
+                let conflict = RejectedObject::Conflict {
                     kind: key.kind,
                     name: key.name,
                     cluster: clusters[first].0.to_owned(),
                 };
-                self.refused.entry(source.clone()).or_insert(conflict);
+                self.rejected.entry(source.clone()).or_insert(conflict);
                 return;
             }
             known.sources.push(source.clone());
@@ -147,7 +147,7 @@ impl Desired {
         }
     }
 
-    /// An object whose mesh is gone has no key: its resources go.
+    /// Keeps the resources of an object. An object whose mesh is deleted has no key: its resources are deleted.
     fn keep(&mut self, object: &Object, objects: &ClusterObjects) {
         self.kept
             .extend(convert::key(object, objects).ok().flatten());

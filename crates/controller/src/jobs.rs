@@ -1,17 +1,17 @@
-//! Attempts that run concurrently, each about one key; one that panics is known by its key.
+//! Concurrent attempts, each for one key; a panic is reported with its key.
 
 use std::collections::HashMap;
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// Running attempts about keys of type `K` with results of type `R`. Dropped, they are aborted.
+/// Running attempts for keys of type `K` with results of type `R`. Dropping it aborts them.
 pub(crate) struct Jobs<K, R> {
     tasks: JoinSet<R>,
     keys: HashMap<Id, K>,
 }
 
 impl<K, R: Send + 'static> Jobs<K, R> {
-    /// No attempts.
+    /// An empty set.
     pub(crate) fn new() -> Self {
         Self {
             tasks: JoinSet::new(),
@@ -25,7 +25,7 @@ impl<K, R: Send + 'static> Jobs<K, R> {
         self.keys.insert(id, key);
     }
 
-    /// The next attempt that ends, with its result or its panic; `None` while none runs. Cancel safe.
+    /// The next attempt that ends, with its result or its panic; `None` when none runs. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<(K, Result<R, JoinError>)> {
         loop {
             let (id, result) = match self.tasks.join_next_with_id().await? {

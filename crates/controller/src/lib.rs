@@ -1,14 +1,15 @@
-//! The reconcile core of a mesh controller: what the objects of clusters ask for is created in the App Mesh and Cloud
-//! Map APIs, kept there, and removed again.
+//! The reconcile core of a mesh controller: creates the resources that the objects of clusters desire in the App Mesh
+//! and Cloud Map APIs, keeps them, and deletes them again.
 //!
-//! Each resource is reconciled by itself: a pure function compares what is desired with what was observed and names
-//! the next call ([`mesh::step`], [`registry::plan`]); a work queue with a backoff for each key decides when
-//! ([`WorkQueue`]). So a resource that is refused delays nothing but itself, and an API that does not answer is asked
-//! by one call at a time until it does. Everything is compared with the API again on a timer, and at the start what an
-//! earlier run of this controller left behind is found by its ownership tag ([`OWNER_TAG`]) and removed.
+//! Each resource is reconciled by itself: a pure function compares desired and observed state and returns the next
+//! call ([`mesh::step`], [`registry::plan`]); a work queue with a backoff for each key decides when ([`WorkQueue`]).
+//! So a rejected resource delays nothing but itself, and an API that does not answer gets one call at a time until it
+//! does. Everything is compared with the API again on a timer, and at the start orphans of an earlier run of this
+//! controller are found by their ownership tag ([`OWNER_TAG`]) and deleted.
 //!
-//! It is not a Kubernetes client and knows no local runtime: a [`Cluster`] is where objects come from and where their
-//! status goes, [`MeshApi`] and [`RegistryApi`] are where resources go. Several clusters may share one controller.
+//! It is not a Kubernetes client and does not know the local runtime: a [`Cluster`] is the source of objects and the
+//! target of their status, [`MeshApi`] and [`RegistryApi`] hold the resources. Several clusters may share one
+//! controller.
 //!
 //! Read [`mesh::Controller`] first, then [`registry::Controller`].
 
@@ -34,23 +35,25 @@ pub use desired::{Desired, desired};
 pub use queue::{Outcome, WorkQueue};
 pub use status::{Problem, Reason, Status};
 
-/// Tag of resources and services that a controller created; the value is [`Options::owner`]. What does not carry it,
-/// or carries another value, is never deleted.
+/// Tag of resources and services that a controller created; the value is [`Options::owner`]. Resources without it, or
+/// with another value, are never deleted.
 pub const OWNER_TAG: &str = "tombolo.dev/controller";
 
-/// Attribute of registered instances that names the cluster of the pod. Instances of other clusters are never touched.
+/// Attribute of registered instances with the name of the pod's cluster. Instances of other clusters are never
+/// changed.
 pub const CLUSTER_ATTRIBUTE: &str = "tombolo.dev/cluster";
 
-/// How a controller works.
+/// The options of a controller.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The identity that marks what this controller created (1 to 256 characters). It must be the same in the next run.
+    /// The identity that marks the resources of this controller (1 to 256 characters). It must be the same in the
+    /// next run.
     pub owner: String,
-    /// Time between two comparisons of everything with the API.
+    /// Time between two full comparisons with the API.
     pub recheck: Duration,
-    /// The VPC in which Cloud Map namespaces that do not exist are created; `None` creates no namespace.
+    /// The VPC in which missing Cloud Map namespaces are created; `None` creates none.
     pub create_namespaces: Option<String>,
-    /// Seconds that resolvers may keep an answer about a service that the controller creates.
+    /// TTL in seconds of the DNS records of services that the controller creates.
     pub dns_ttl: u32,
 }
 
@@ -69,7 +72,7 @@ impl Options {
 /// An event for the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A resource is in the mesh API for the first time in this run.
+    /// A resource exists in the mesh API for the first time in this run.
     Created(tombolo_model::appmesh::ResourceKey),
     /// A Cloud Map namespace did not exist and was created.
     NamespaceCreated {

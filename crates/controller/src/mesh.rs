@@ -1,4 +1,4 @@
-//! Mesh objects into the App Mesh API.
+//! Reconciles mesh objects into the App Mesh API.
 
 mod listing;
 mod step;
@@ -14,7 +14,7 @@ use tombolo_kube::ClusterObjects;
 use tombolo_model::appmesh::{Kind, ResourceKey};
 use tombolo_telemetry::ErrorChain;
 
-pub use step::{Known, Observed, Owner, Step, step};
+pub use step::{KnownResource, Observed, Owner, Step, step};
 
 use crate::cluster::{Changes, is_same};
 use crate::desired::{self, Desired};
@@ -26,10 +26,10 @@ use crate::{
 };
 use listing::Listing;
 
-/// Calls under way at a time.
+/// Maximum concurrent calls.
 const CONCURRENT: usize = 16;
 
-/// Keeps the App Mesh API as the objects of all clusters desire, and writes their status back.
+/// Reconciles the App Mesh API with the objects of all clusters, and writes the status of the objects.
 pub struct Controller<C, A> {
     clusters: Vec<Arc<C>>,
     api: Arc<A>,
@@ -38,7 +38,7 @@ pub struct Controller<C, A> {
     /// The objects that `desired` was computed from, by cluster.
     seen: Vec<Arc<ClusterObjects>>,
     desired: watch::Sender<Arc<Desired>>,
-    /// What the API holds, as far as it is known. Absent: unknown.
+    /// The known state of the API. Absent: unknown.
     observed: BTreeMap<ResourceKey, Observed>,
     problems: BTreeMap<ResourceKey, Problem>,
     /// Resources that [`Event::Created`] was sent for.
@@ -47,44 +47,44 @@ pub struct Controller<C, A> {
     queue: WorkQueue<ResourceKey>,
     /// Objects whose status is to be written.
     statuses: WorkQueue<ObjectRef>,
-    /// What was written last.
+    /// The status that was written last.
     written: BTreeMap<ObjectRef, Status>,
-    jobs: Jobs<Key, Ended>,
-    listed: Listed,
+    jobs: Jobs<Key, AttemptResult>,
+    schedule: ComparisonSchedule,
 }
 
-/// When everything was compared with the API.
-struct Listed {
-    /// When the next comparison starts; absent while one is under way.
+/// The schedule of full comparisons with the API.
+struct ComparisonSchedule {
+    /// Time of the next comparison; absent during one.
     due: Option<Instant>,
-    /// The pauses that are left since a comparison failed first; absent: the last one did not.
+    /// The remaining backoff after failed comparisons; absent: the last one succeeded.
     pauses: Option<ExponentialBackoff>,
-    /// Whether one has succeeded: then only the meshes of ours are listed.
-    once: bool,
+    /// Whether one has succeeded: later ones only list meshes with owned resources.
+    has_succeeded: bool,
 }
 
-/// What an attempt is about.
+/// The subject of an attempt.
 enum Key {
     Resource(ResourceKey),
     Status(ObjectRef),
     Listing,
 }
 
-/// How an attempt ended.
-enum Ended {
+/// The result of an attempt.
+enum AttemptResult {
     Resource(Observed, Result<(), AttemptError>),
     Status(Status, Outcome),
     Listing(Result<Listing, ApiError>),
 }
 
-/// Why an attempt failed.
+/// The reason why an attempt failed.
 struct AttemptError {
     problem: Problem,
     outcome: Outcome,
 }
 
 impl AttemptError {
-    /// Not an outage.
+    /// A failure other than an outage.
     fn failed(reason: Reason, message: String) -> Self {
         Self {
             problem: Problem { reason, message },
@@ -103,7 +103,7 @@ impl From<ApiError> for AttemptError {
 }
 
 impl<C: Cluster, A: MeshApi> Controller<C, A> {
-    /// A controller that knows nothing of the API yet.
+    /// A controller without any knowledge of the API.
     pub fn new(clusters: Vec<Arc<C>>, api: Arc<A>, options: Options, observer: Observer) -> Self {
         Self {
             clusters,
@@ -118,22 +118,22 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             statuses: WorkQueue::default(),
             written: BTreeMap::new(),
             jobs: Jobs::new(),
-            listed: Listed {
+            schedule: ComparisonSchedule {
                 due: Some(Instant::now()),
                 pauses: None,
-                once: false,
+                has_succeeded: false,
             },
             options: Arc::new(options),
         }
     }
 
-    /// What the clusters desire, as it changes. Computed once for all readers.
+    /// The desired state of the clusters, as it changes. Computed once for all readers.
     pub fn desired(&self) -> watch::Receiver<Arc<Desired>> {
         self.desired.subscribe()
     }
 
-    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was started again, so
-    /// that it is asked at once and what it may have lost is noticed.
+    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was restarted,
+    /// so that lost resources are noticed at once.
     pub async fn run(mut self, restarted: Arc<Notify>) {
         let mut changes = Changes::of(&self.clusters);
         let mut is_changed = true;
@@ -145,7 +145,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             let due = [
                 self.queue.next_due(),
                 self.statuses.next_due(),
-                self.listed.due,
+                self.schedule.due,
             ];
             let due = due.into_iter().flatten().min();
             let timer = async {
@@ -158,7 +158,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 () = changes.next() => is_changed = true,
                 () = restarted.notified() => {
                     self.queue.reachable();
-                    self.listed.due = self.listed.due.map(|_| Instant::now());
+                    self.schedule.due = self.schedule.due.map(|_| Instant::now());
                 }
                 Some((key, ended)) = self.jobs.next() => self.ended(key, ended),
                 () = timer => {}
@@ -166,7 +166,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
         }
     }
 
-    /// Computes what is desired, if an object has changed, and queues what differs.
+    /// Computes the desired state if an object has changed, and queues the differences.
     fn refresh(&mut self) {
         let objects = self.clusters.iter().map(|cluster| cluster.objects());
         let objects: Vec<_> = objects.collect();
@@ -185,11 +185,11 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 self.queue.add(key.clone(), rank(key, true));
             }
         }
-        let gone = old
+        let deleted = old
             .resources
             .keys()
             .filter(|key| !new.resources.contains_key(*key));
-        for key in gone.filter(|key| !new.keeps(key)) {
+        for key in deleted.filter(|key| !new.keeps(key)) {
             self.problems.remove(key);
             self.queue.add(key.clone(), rank(key, false));
         }
@@ -228,7 +228,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             self.jobs.spawn(Key::Resource(key.clone()), async move {
                 let (observed, result) =
                     reconcile(&*api, &key, spec.as_deref(), observed, &owner.owner).await;
-                Ended::Resource(observed, result)
+                AttemptResult::Resource(observed, result)
             });
         }
         while self.statuses.running() < CONCURRENT
@@ -249,23 +249,26 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                         Outcome::Failed
                     }
                 };
-                Ended::Status(status, outcome)
+                AttemptResult::Status(status, outcome)
             });
         }
-        if self.listed.due.is_some_and(|due| due <= now) {
-            self.listed.due = None;
+        if self.schedule.due.is_some_and(|due| due <= now) {
+            self.schedule.due = None;
             let (api, desired) = (self.api.clone(), self.desired.borrow().clone());
-            let meshes = self.listed.once.then(|| self.own_meshes(&desired));
+            let meshes = self
+                .schedule
+                .has_succeeded
+                .then(|| self.own_meshes(&desired));
             self.jobs.spawn(Key::Listing, async move {
-                Ended::Listing(listing::list(&*api, meshes).await)
+                AttemptResult::Listing(listing::list(&*api, meshes).await)
             });
         }
     }
 
-    /// Meshes that hold something of ours.
+    /// Meshes with owned resources.
     fn own_meshes(&self, desired: &Desired) -> BTreeSet<Arc<str>> {
         let known = self.observed.iter().filter(|(_, observed)| match observed {
-            Observed::Present(known) => known.owner == Owner::Us,
+            Observed::Present(known) => known.owner == Owner::ThisController,
             Observed::Unknown | Observed::Absent => false,
         });
         let known = known.map(|(key, _)| key.mesh.clone());
@@ -274,13 +277,13 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             .collect()
     }
 
-    fn ended(&mut self, key: Key, ended: Result<Ended, JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<AttemptResult, JoinError>) {
         let now = Instant::now();
         if let Err(panic) = &ended {
             tracing::error!(error = %ErrorChain(panic), "a reconciliation failed");
         }
         match (key, ended) {
-            (Key::Resource(key), Ok(Ended::Resource(observed, result))) => {
+            (Key::Resource(key), Ok(AttemptResult::Resource(observed, result))) => {
                 self.reconciled(key, observed, result, now)
             }
             (Key::Resource(key), _) => {
@@ -288,24 +291,24 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 let error = AttemptError::failed(Reason::InternalError, message.to_owned());
                 self.reconciled(key, Observed::Unknown, Err(error), now);
             }
-            (Key::Status(object), Ok(Ended::Status(status, outcome))) => {
+            (Key::Status(object), Ok(AttemptResult::Status(status, outcome))) => {
                 if outcome == Outcome::Done {
                     self.written.insert(object.clone(), status);
                 }
                 self.statuses.finish(&object, outcome, now);
             }
             (Key::Status(object), _) => self.statuses.finish(&object, Outcome::Failed, now),
-            (Key::Listing, Ok(Ended::Listing(Ok(listing)))) => self.compare(listing, now),
+            (Key::Listing, Ok(AttemptResult::Listing(Ok(listing)))) => self.compare(listing, now),
             (Key::Listing, ended) => {
-                if let Ok(Ended::Listing(Err(error))) = ended {
+                if let Ok(AttemptResult::Listing(Err(error))) = ended {
                     tracing::debug!(error = %ErrorChain(&error), "mesh resources not listed");
                 }
                 let pauses = self
-                    .listed
+                    .schedule
                     .pauses
                     .get_or_insert_with(|| RETRY_PAUSES.build());
                 let pause = pauses.next().unwrap_or(self.options.recheck);
-                self.listed.due = Some(now + pause.min(self.options.recheck));
+                self.schedule.due = Some(now + pause.min(self.options.recheck));
             }
         }
     }
@@ -356,7 +359,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
         self.observed.insert(key, observed);
     }
 
-    /// Compares what is listed with what is known, and queues what differs.
+    /// Compares a listing with the known state, and queues the differences.
     fn compare(&mut self, listing: Listing, now: Instant) {
         let desired = self.desired.borrow().clone();
         for (key, observed) in &mut self.observed {
@@ -389,31 +392,31 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 .entry(key.clone())
                 .or_insert(Observed::Unknown);
             if !matches!(known, Observed::Present(_)) {
-                *known = Observed::Present(Known::listed(listed.arn, listed.version));
+                *known = Observed::Present(KnownResource::listed(listed.arn, listed.version));
             }
             if matches!(known, Observed::Present(known) if !known.owner.is_other()) {
                 self.queue.add(key.clone(), rank(&key, false));
             }
         }
-        // A status that was changed from outside is written again.
+        // A status that was changed by others is written again.
         self.written.clear();
         for object in desired.objects.keys() {
             self.statuses.add(object.clone(), 0);
         }
-        self.listed = Listed {
+        self.schedule = ComparisonSchedule {
             due: Some(now + self.options.recheck),
             pauses: None,
-            once: true,
+            has_succeeded: true,
         };
     }
 
-    /// What an object's status should say; `None` when the object is gone.
+    /// The desired status of an object; `None` when the object is deleted.
     fn status(&self, object: &ObjectRef) -> Option<Status> {
         let desired = self.desired.borrow();
         let asked = desired.objects.get(object)?;
         let mut status = Status {
             generation: asked.generation,
-            problem: desired.refused.get(object).map(Problem::from),
+            problem: desired.rejected.get(object).map(Problem::from),
             ..Status::default()
         };
         for key in &asked.resources {
@@ -452,11 +455,11 @@ fn rank(key: &ResourceKey, desired: bool) -> u32 {
     u32::try_from(rank).unwrap_or(u32::MAX)
 }
 
-/// Calls of one attempt, at most: look, ask for the owner, create, look again, update.
+/// Maximum calls of one attempt: describe, read the owner, create, describe again, update.
 const STEPS: usize = 6;
 
-/// One attempt: the calls that [`step`] names, until nothing is left or one fails. Also what was observed, which is
-/// worth keeping either way.
+/// One attempt: makes the calls of [`step()`] until none is left or one fails. Also returns the observed state, which
+/// is kept either way.
 async fn reconcile<A: MeshApi>(
     api: &A,
     key: &ResourceKey,
@@ -473,9 +476,11 @@ async fn reconcile<A: MeshApi>(
                 .await
                 .map(|found| observed.owned_by(found, owner)),
             (Step::Create, Some(spec)) => match api.create(key, spec, owner).await {
-                // Somebody else was faster, or the answer to our own creation was lost.
+                // Another client created it, or the answer to this controller's own creation was lost.
                 Err(ApiError::Exists(_)) => Ok(Observed::Unknown),
-                created => created.map(|found| Observed::applied(found, spec, Owner::Us)),
+                created => {
+                    created.map(|found| Observed::applied(found, spec, Owner::ThisController))
+                }
             },
             (Step::Update { owner }, Some(spec)) => match api.update(key, spec).await {
                 Err(ApiError::NotFound(_)) => Ok(Observed::Unknown),
@@ -499,7 +504,7 @@ async fn reconcile<A: MeshApi>(
         match next {
             Ok(next) => observed = next,
             Err(error) => {
-                // An answer that was lost may have been a success.
+                // A call whose answer was lost may have succeeded.
                 let observed = match error {
                     ApiError::Unreachable(_) => Observed::Unknown,
                     _ => observed,

@@ -1,4 +1,5 @@
-//! A work queue of keys: each at most once, failed ones after a growing pause, and one at a time while the API is away.
+//! A work queue of keys: each at most once, failed ones after a backoff, and one at a time during an outage of the
+//! API.
 //!
 //! Sans-io: time is an argument. The size is bounded by the number of distinct keys, so by the number of objects.
 
@@ -14,7 +15,7 @@ pub(crate) const RETRY_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_max_delay(Duration::from_secs(30))
     .without_max_times();
 
-/// Pauses between attempts while the API is away. The longest bounds how late its return is noticed.
+/// Pauses between attempts during an outage. The longest one bounds the delay until its end is noticed.
 const OUTAGE_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(50))
     .with_max_delay(MAX_OUTAGE_PAUSE)
@@ -22,15 +23,15 @@ const OUTAGE_PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 
 const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 
-/// Attempts in a row without an answer after which the API counts as away rather than one key as unlucky.
-const AWAY: u32 = 3;
+/// Consecutive attempts without an answer that count as an outage rather than as failures of single keys.
+const OUTAGE_THRESHOLD: u32 = 3;
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing is left to do.
+    /// The key is reconciled.
     Done,
-    /// It failed: try again after the key's own pause.
+    /// It failed: the key is tried again after its own backoff.
     Failed,
     /// The API did not answer. One key at a time is tried, a different one each time, until one is answered.
     Unreachable,
@@ -39,7 +40,7 @@ pub enum Outcome {
 #[derive(Debug)]
 struct Entry {
     rank: u32,
-    /// The pauses that are left since it failed first; absent: it did not.
+    /// The remaining backoff; absent: the last attempt did not fail.
     pauses: Option<ExponentialBackoff>,
     state: State,
 }
@@ -48,31 +49,31 @@ struct Entry {
 enum State {
     Ready,
     Delayed(Instant),
-    /// `again`: it was added once more meanwhile.
+    /// `again`: the key was added again meanwhile.
     Running {
         again: bool,
     },
 }
 
-/// Keys to work on. Keys of a lower rank come first, and while one of them is running, none of a higher rank starts: so
-/// what others refer to is there before they are. A key that waits for its next attempt delays no other.
+/// Keys to reconcile. Keys of a lower rank come first, and while one of them is running, none of a higher rank
+/// starts, so that references exist before the resources that refer to them. A key in backoff delays no other.
 #[derive(Debug)]
 pub struct WorkQueue<K> {
     entries: BTreeMap<K, Entry>,
     ready: BTreeSet<(u32, K)>,
     delayed: BTreeSet<(Instant, K)>,
-    /// Running keys by the rank with which they started.
+    /// Running keys with their rank.
     running: BTreeMap<K, u32>,
     outage: Option<Outage>,
 }
 
-/// The API does not answer.
+/// An outage of the API.
 #[derive(Debug)]
 struct Outage {
-    /// Attempts in a row without an answer.
+    /// Consecutive attempts without an answer.
     attempts: u32,
     pauses: ExponentialBackoff,
-    /// When the next attempt may start.
+    /// Time at which the next attempt may start.
     until: Instant,
 }
 
@@ -89,8 +90,8 @@ impl<K> Default for WorkQueue<K> {
 }
 
 impl<K: Ord + Clone> WorkQueue<K> {
-    /// Asks for an attempt as soon as possible, even if the key waits after a failure. A running key is tried again when
-    /// it has ended.
+    /// Queues a key for an attempt as soon as possible, even during its backoff. A running key is tried again when it
+    /// has ended.
     pub fn add(&mut self, key: K, rank: u32) {
         let entry = self.entries.entry(key.clone()).or_insert(Entry {
             rank,
@@ -112,7 +113,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
         self.ready.insert((rank, key));
     }
 
-    /// Forgets a key that is not running.
+    /// Removes a key that is not running.
     pub fn remove(&mut self, key: &K) {
         if self.running.contains_key(key) {
             return;
@@ -126,7 +127,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
         }
     }
 
-    /// The next key to work on, if one may start now. It is running until [`finish`](Self::finish).
+    /// The next key to reconcile, if one may start now. It is running until [`finish`](Self::finish).
     pub fn pop(&mut self, now: Instant) -> Option<K> {
         if let Some(outage) = &self.outage
             && (now < outage.until || !self.running.is_empty())
@@ -168,7 +169,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
             outage.attempts += 1;
             outage.until = now + outage.pauses.next().unwrap_or(MAX_OUTAGE_PAUSE);
         } else if let Some(outage) = self.outage.take()
-            && outage.attempts >= AWAY
+            && outage.attempts >= OUTAGE_THRESHOLD
         {
             self.reachable();
         }
@@ -200,8 +201,8 @@ impl<K: Ord + Clone> WorkQueue<K> {
         }
     }
 
-    /// When [`pop`](Self::pop) may have a key that it has not now; `None` when only an addition or the end of a running
-    /// key can change that.
+    /// Time at which [`pop`](Self::pop) may have a key that it has not now; `None` when only an addition or the end
+    /// of a running key can change that.
     pub fn next_due(&self) -> Option<Instant> {
         match &self.outage {
             Some(outage) if self.running.is_empty() && !self.entries.is_empty() => {
@@ -217,7 +218,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
         self.outage.is_some()
     }
 
-    /// Ends an outage, because the API is known to be back: what waits is tried at once.
+    /// Ends an outage, because the API is known to answer: waiting keys are tried at once.
     pub fn reachable(&mut self) {
         self.outage = None;
         while let Some((_, key)) = self.delayed.pop_first() {
@@ -229,7 +230,7 @@ impl<K: Ord + Clone> WorkQueue<K> {
         }
     }
 
-    /// Keys that are running.
+    /// The number of running keys.
     pub fn running(&self) -> usize {
         self.running.len()
     }
@@ -363,7 +364,7 @@ mod tests {
         assert!(good >= 45, "{good}");
     }
 
-    /// The queue against a model: whatever happens, each key that was added and has not succeeded since comes again.
+    /// The queue against a model: each key that was added and has not succeeded since is returned again.
     #[test]
     fn no_key_is_lost() {
         for seed in 0..200_u64 {

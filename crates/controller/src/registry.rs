@@ -1,8 +1,8 @@
-//! Pods into Cloud Map: ready pods are registered, and deregistered as soon as they leave.
+//! Reconciles pods into Cloud Map: ready pods are registered, and deregistered as soon as they terminate.
 //!
-//! The unit of work is a virtual node of one cluster with its service ([`NodeKey`]): its pods are desired, the instances
-//! that carry its mark are observed, [`plan`] names the calls. A service is loaded once and followed from then on; each
-//! recheck loads it again.
+//! The unit of work is a virtual node of one cluster with its service ([`NodeKey`]): its pods are the desired state,
+//! the instances with its attributes the observed state, [`plan()`] returns the calls. A service is loaded once and its
+//! state tracked from then on; each recheck loads it again.
 
 mod load;
 mod nodes;
@@ -28,12 +28,12 @@ use crate::{ApiError, Cluster, Event, Observer, Options, Outcome, RegistryApi, W
 use load::{Loaded, LoadedService};
 use nodes::Nodes;
 
-/// Keys under way at a time, and calls for each of them.
+/// Maximum concurrent keys, and maximum concurrent calls for each of them.
 const CONCURRENT: usize = 8;
 const CALLS: usize = 8;
 
-/// Keeps the instances of the Cloud Map API as the pods of all clusters are, and opens the readiness gates of pods that
-/// are registered.
+/// Reconciles the instances of the Cloud Map API with the pods of all clusters, and sets the readiness gates of
+/// registered pods.
 pub struct Controller<C, A> {
     clusters: Vec<Arc<C>>,
     api: Arc<A>,
@@ -42,54 +42,54 @@ pub struct Controller<C, A> {
     nodes: Nodes,
     /// Services that were loaded.
     services: BTreeMap<ServiceName, LoadedService>,
-    /// Nodes that are gone and may have left instances behind.
-    gone: BTreeSet<NodeKey>,
+    /// Deleted nodes that may have left instances behind.
+    deleted_nodes: BTreeSet<NodeKey>,
     queue: WorkQueue<Key>,
-    jobs: Jobs<Key, Ended>,
+    jobs: Jobs<Key, AttemptResult>,
     recheck: Instant,
 }
 
-/// What is worked on.
+/// The subject of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    /// Look for what an earlier run left behind.
-    Leftovers,
-    /// Load a service; create it if a node uses it, delete it if none does and it is ours.
+    /// Find the orphans of an earlier run.
+    Orphans,
+    /// Load a service; create it if a node uses it, delete it if none does and this controller owns it.
     Service(ServiceName),
-    /// Register and deregister.
+    /// Register and deregister the pods of a node.
     Node(NodeKey),
 }
 
-/// How an attempt ended.
-enum Ended {
-    Leftovers(Result<BTreeMap<ServiceName, Vec<Instance>>, ApiError>),
+/// The result of an attempt.
+enum AttemptResult {
+    Orphans(Result<BTreeMap<ServiceName, Vec<Instance>>, ApiError>),
     Service(Result<Loaded, ApiError>),
     Node(NodeResult),
 }
 
-/// What the calls for one node came to.
+/// The result of the calls for one node.
 #[derive(Default)]
 struct NodeResult {
     registered: Vec<Instance>,
     deregistered: Vec<String>,
     error: Option<ApiError>,
-    /// Whether a gate could not be opened.
-    gate_failed: bool,
+    /// Whether a readiness gate could not be set.
+    readiness_gate_failed: bool,
     conflict: bool,
 }
 
 impl<C: Cluster, A: RegistryApi> Controller<C, A> {
-    /// A controller that knows nothing of the registry yet.
+    /// A controller without any knowledge of the registry.
     pub fn new(clusters: Vec<Arc<C>>, api: Arc<A>, options: Options, observer: Observer) -> Self {
         let mut queue = WorkQueue::default();
-        queue.add(Key::Leftovers, 0);
+        queue.add(Key::Orphans, 0);
         Self {
             clusters,
             api,
             observer,
             nodes: Nodes::default(),
             services: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            deleted_nodes: BTreeSet::new(),
             queue,
             jobs: Jobs::new(),
             recheck: Instant::now() + options.recheck,
@@ -97,7 +97,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
     }
 
-    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was started again.
+    /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was restarted.
     pub async fn run(mut self, restarted: Arc<Notify>) {
         let mut changes = Changes::of(&self.clusters);
         let mut is_changed = true;
@@ -126,7 +126,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
     }
 
-    /// Queues every service to be loaded again.
+    /// Queues every service for loading.
     fn reload(&mut self) {
         self.recheck = Instant::now() + self.options.recheck;
         let used = self.nodes.services().chain(self.services.keys());
@@ -136,12 +136,12 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
     }
 
-    /// Takes in what changed in the clusters.
+    /// Applies the changes of the clusters.
     fn refresh(&mut self) {
         let changed = self.nodes.refresh(&self.clusters);
         for key in changed {
             if !self.nodes.contains(&key) {
-                self.gone.insert(key.clone());
+                self.deleted_nodes.insert(key.clone());
             }
             self.queue.add(Key::Node(key), 0);
         }
@@ -153,10 +153,10 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             && let Some(key) = self.queue.pop(now)
         {
             match key.clone() {
-                Key::Leftovers => {
+                Key::Orphans => {
                     let api = self.api.clone();
                     self.jobs.spawn(key, async move {
-                        Ended::Leftovers(load::leftovers(&*api).await)
+                        AttemptResult::Orphans(load::list_all(&*api).await)
                     });
                 }
                 Key::Service(name) => self.start_service(name),
@@ -171,7 +171,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             .services
             .get(&name)
             .map(|service| service.service.clone());
-        // Others may have registered in it since it was loaded: only an empty one of ours goes, and the API agrees.
+        // Others may have registered instances since it was loaded: the API only deletes an empty service.
         let job = load::Job {
             api: self.api.clone(),
             options: self.options.clone(),
@@ -179,17 +179,17 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             name: name.clone(),
             uid: user.map(|node| node.uid.clone()),
             is_used: user.is_some(),
-            is_left: self.gone.iter().any(|node| node.service == name),
+            may_have_orphans: self.deleted_nodes.iter().any(|node| node.service == name),
             known,
         };
         self.jobs.spawn(Key::Service(name), async move {
-            Ended::Service(job.run().await)
+            AttemptResult::Service(job.run().await)
         });
     }
 
     fn start_node(&mut self, key: NodeKey) {
         let Some(service) = self.services.get(&key.service) else {
-            // Its end queues the node again.
+            // The end of the service's attempt queues the node again.
             self.queue
                 .finish(&Key::Node(key.clone()), Outcome::Done, Instant::now());
             self.queue.add(Key::Service(key.service), 0);
@@ -212,7 +212,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
         let gates: Vec<(String, PodRef)> = pods
             .into_iter()
-            .filter(|pod| pod.awaits_gate && !plan.taken.contains(&pod.instance.id))
+            .filter(|pod| pod.awaits_readiness_gate && !plan.taken.contains(&pod.instance.id))
             .map(|pod| (pod.instance.id, pod.pod))
             .collect();
         let registered: BTreeSet<String> = service.instances.keys().cloned().collect();
@@ -226,47 +226,50 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
                 if (is_new || registered.contains(&instance))
                     && !is_gone
                     && let Err(error) = cluster
-                        .open_gate(&pod.namespace, &pod.name, CLOUD_MAP_GATE)
+                        .set_readiness_gate(&pod.namespace, &pod.name, CLOUD_MAP_GATE)
                         .await
                 {
                     let error = ErrorChain(&error);
                     tracing::warn!(pod = pod.name, %error, "readiness gate not opened");
-                    result.gate_failed = true;
+                    result.readiness_gate_failed = true;
                 }
             }
-            Ended::Node(result)
+            AttemptResult::Node(result)
         });
     }
 
-    fn ended(&mut self, key: Key, ended: Result<Ended, JoinError>) {
+    fn ended(&mut self, key: Key, ended: Result<AttemptResult, JoinError>) {
         let now = Instant::now();
         let was_outage = self.queue.is_outage();
         match (key, ended) {
-            (key, Ok(Ended::Leftovers(Err(error)) | Ended::Service(Err(error)))) => {
+            (key, Ok(AttemptResult::Orphans(Err(error)) | AttemptResult::Service(Err(error)))) => {
                 self.failed(&key, &error, now)
             }
-            (key, Ok(Ended::Leftovers(Ok(services)))) => {
+            (key, Ok(AttemptResult::Orphans(Ok(services)))) => {
                 for (service, instances) in services {
-                    self.find_gone(&service, instances.iter());
-                    // One that holds instances of others alone is not ours to delete.
-                    let is_left = self.gone.iter().any(|node| node.service == service);
-                    if instances.is_empty() || is_left {
+                    self.find_deleted_nodes(&service, instances.iter());
+                    // A service that only has instances of others is not deleted.
+                    let may_have_orphans = self
+                        .deleted_nodes
+                        .iter()
+                        .any(|node| node.service == service);
+                    if instances.is_empty() || may_have_orphans {
                         self.queue.add(Key::Service(service), 0);
                     }
                 }
                 self.queue.finish(&key, Outcome::Done, now);
             }
-            (Key::Service(name), Ok(Ended::Service(Ok(loaded)))) => {
+            (Key::Service(name), Ok(AttemptResult::Service(Ok(loaded)))) => {
                 self.loaded(&name, loaded);
                 self.queue.finish(&Key::Service(name), Outcome::Done, now);
             }
-            (Key::Node(node), Ok(Ended::Node(result))) => self.node_done(node, result, now),
+            (Key::Node(node), Ok(AttemptResult::Node(result))) => self.node_done(node, result, now),
             (key, ended) => {
                 if let Err(panic) = ended {
                     tracing::error!(error = %ErrorChain(&panic), "a registration failed");
                 }
                 if let Key::Node(node) = &key {
-                    // What it did before it failed is not known.
+                    // The calls that it made before the panic are unknown.
                     self.services.remove(&node.service);
                 }
                 self.queue.finish(&key, Outcome::Failed, now);
@@ -282,20 +285,23 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
     fn loaded(&mut self, name: &ServiceName, loaded: Loaded) {
         match loaded {
             Loaded::Service(service) => {
-                self.find_gone(name, service.instances.values());
+                self.find_deleted_nodes(name, service.instances.values());
                 self.services.insert(name.clone(), service);
-                let gone = self.gone.iter().filter(|node| node.service == *name);
-                let users = self.nodes.of_service(name).chain(gone);
+                let deleted = self
+                    .deleted_nodes
+                    .iter()
+                    .filter(|node| node.service == *name);
+                let users = self.nodes.of_service(name).chain(deleted);
                 let users: Vec<NodeKey> = users.cloned().collect();
                 for node in users {
                     self.queue.add(Key::Node(node), 0);
                 }
             }
-            Loaded::Gone => {
+            Loaded::Absent => {
                 self.services.remove(name);
-                self.gone.retain(|node| node.service != *name);
+                self.deleted_nodes.retain(|node| node.service != *name);
             }
-            Loaded::NotOurs => drop(self.services.remove(name)),
+            Loaded::OtherOwner => drop(self.services.remove(name)),
         }
     }
 
@@ -318,19 +324,19 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         }
         if let Some(error) = result.error {
             if matches!(error, ApiError::NotFound(_) | ApiError::Unreachable(_)) {
-                // The service is gone, or what was lost on the way may have been done: look again.
+                // The service was deleted, or a call whose answer was lost may have succeeded: load it again.
                 self.services.remove(&key.service);
             }
             self.failed(&Key::Node(key), &error, now);
             return;
         }
-        let outcome = if result.gate_failed || result.conflict {
+        let outcome = if result.readiness_gate_failed || result.conflict {
             Outcome::Failed
         } else {
             Outcome::Done
         };
         if outcome == Outcome::Done && !self.nodes.contains(&key) {
-            self.gone.remove(&key);
+            self.deleted_nodes.remove(&key);
             if self.nodes.user(&key.service).is_none() {
                 self.queue.add(Key::Service(key.service.clone()), 0);
             }
@@ -338,8 +344,8 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         self.queue.finish(&Key::Node(key), outcome, now);
     }
 
-    /// Notes the nodes of our clusters that have instances and are gone.
-    fn find_gone<'a>(
+    /// Records the deleted nodes of these clusters that still have instances.
+    fn find_deleted_nodes<'a>(
         &mut self,
         service: &ServiceName,
         instances: impl Iterator<Item = &'a Instance>,
@@ -349,13 +355,13 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             if let Some(key) = NodeKey::of_instance(service, instance, names)
                 && !self.nodes.contains(&key)
             {
-                self.gone.insert(key);
+                self.deleted_nodes.insert(key);
             }
         }
     }
 }
 
-/// Makes the calls of a plan, a few at a time. Deregistrations come first: their callers are waiting for errors.
+/// Makes the calls of a plan, a few at a time. Deregistrations come first: callers get errors until then.
 async fn perform<A: RegistryApi>(api: &A, service: &str, plan: Plan) -> NodeResult {
     let mut result = NodeResult {
         conflict: !plan.taken.is_empty(),

@@ -1,4 +1,5 @@
-//! What is written back into an object (`facts/controller.md` §1): ARNs, one condition, and the generation they are about.
+//! The status that is written into an object (`facts/controller.md` §1): ARNs, one condition, and the observed
+//! generation.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,42 +16,42 @@ use crate::ApiError;
 pub struct Status {
     /// `metadata.generation` of the object that was reconciled.
     pub generation: Option<i64>,
-    /// The ARN of its resource, once that exists.
+    /// The ARN of its resource, once the resource exists.
     pub arn: Option<String>,
     /// The ARN of each route of a virtual router, by route name.
     pub routes: BTreeMap<String, String>,
-    /// Why it is not active. Without one, and with an ARN, it is.
+    /// The reason why it is not active. Without one, and with an ARN, it is active.
     pub problem: Option<Problem>,
 }
 
-/// Why an object is not active.
+/// The reason why an object is not active.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// One word for machines.
+    /// The machine-readable reason.
     pub reason: Reason,
-    /// One sentence for people.
+    /// The human-readable message.
     pub message: String,
 }
 
 /// The reasons of a condition that is not `True`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It was not tried yet.
+    /// Not tried yet.
     Pending,
-    /// The object refers to one that is not there, or cannot be converted for another reason.
+    /// The object refers to a missing one, or cannot be converted for another reason.
     InvalidReference,
     /// Another cluster, or another controller, has a different resource of the same name.
     Conflict,
-    /// The API refused the call.
+    /// The API rejected the call.
     Refused,
     /// The API does not answer.
     Unreachable,
-    /// The controller failed.
+    /// A bug in the controller.
     InternalError,
 }
 
 impl Reason {
-    /// The word in the condition.
+    /// The `reason` of the condition.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -83,13 +84,13 @@ impl From<&ApiError> for Problem {
 }
 
 impl Status {
-    /// Whether the object is in the mesh as it asks to be.
+    /// Whether the object is active: its resource exists with the desired spec.
     pub fn is_active(&self) -> bool {
         self.problem.is_none() && self.arn.is_some()
     }
 
-    /// The `status` of an object of this kind. `old` is the status that the object has: the time of the last transition
-    /// is kept where the condition did not change.
+    /// The `status` of an object of this kind. `old` is the present status: the time of the last transition is kept
+    /// if the condition did not change.
     pub fn to_json(&self, kind: Kind, old: Option<&Value>, now: Timestamp) -> Value {
         let name = kind.name();
         let word = if self.is_active() { "True" } else { "False" };

@@ -1,4 +1,4 @@
-//! A cluster and an API in memory, for tests that decide what fails.
+//! A cluster and an API in memory, for tests that choose the failures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tombolo_model::apply::cloudmap::CreateService;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 use tombolo_model::cloudmap::NamespaceType;
 
-use crate::api::{Found, Listed, Namespace, Service, Version};
+use crate::api::{DescribedResource, ListedResource, Namespace, Service, Version};
 use crate::{ApiError, Cluster, MeshApi, ObjectRef, PatchError, RegistryApi, Status};
 
 /// A cluster in memory.
@@ -24,7 +24,7 @@ pub(crate) struct FakeCluster {
     objects: Mutex<Arc<ClusterObjects>>,
     pods: Mutex<BTreeMap<String, Arc<Pod>>>,
     statuses: Mutex<BTreeMap<String, Status>>,
-    /// Pods whose gate was opened.
+    /// Pods whose readiness gate was set.
     gates: Mutex<BTreeSet<String>>,
     changed: watch::Sender<u64>,
 }
@@ -43,7 +43,7 @@ impl FakeCluster {
         })
     }
 
-    /// Admits objects of a manifest, each with a uid and a generation that is one above that of the object that it
+    /// Admits the objects of a manifest, each with a uid and a generation one above that of the object that it
     /// replaces.
     pub(crate) fn apply(&self, manifest: &str) {
         let source = [tombolo_kube::manifest::Source::new("test.yaml", manifest)];
@@ -89,7 +89,7 @@ impl FakeCluster {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Adds a pod of the namespace `shop`, or replaces it: ready, with a gate.
+    /// Adds or replaces a pod of the namespace `shop`: ready, with a readiness gate.
     pub(crate) fn pod(&self, name: &str, app: &str, address: &str) {
         let pod = serde_json::json!({
             "metadata": {"name": name, "namespace": "shop", "labels": {"app": app}},
@@ -106,12 +106,12 @@ impl FakeCluster {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// The status of an object, as it was written last.
+    /// The status of an object that was written last.
     pub(crate) fn status(&self, object: &str) -> Option<Status> {
         self.statuses.lock().get(object).cloned()
     }
 
-    pub(crate) fn gate_is_open(&self, pod: &str) -> bool {
+    pub(crate) fn is_readiness_gate_set(&self, pod: &str) -> bool {
         self.gates.lock().contains(pod)
     }
 }
@@ -140,20 +140,20 @@ impl Cluster for FakeCluster {
         Ok(())
     }
 
-    async fn open_gate(&self, _: &str, pod: &str, _: &str) -> Result<(), PatchError> {
+    async fn set_readiness_gate(&self, _: &str, pod: &str, _: &str) -> Result<(), PatchError> {
         self.gates.lock().insert(pod.to_owned());
         Ok(())
     }
 }
 
-/// What an API does with calls about one name.
+/// The failure of calls for one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Refuses them.
+    /// Rejects them.
     Refuse,
     /// Panics.
     Panic,
-    /// Does not answer.
+    /// Never answers.
     Silence,
 }
 
@@ -167,12 +167,12 @@ pub(crate) struct FakeApi {
 struct State {
     is_away: bool,
     faults: BTreeMap<String, Fault>,
-    resources: BTreeMap<ResourceKey, (Found, Option<String>)>,
+    resources: BTreeMap<ResourceKey, (DescribedResource, Option<String>)>,
     namespaces: BTreeSet<String>,
     /// By id, which is `namespace/name`.
     services: BTreeMap<String, (Option<String>, BTreeMap<String, Instance>)>,
     clock: u64,
-    /// Every call that changes something or describes one resource: `create mesh/m`.
+    /// Every call that changes a resource or describes one: `create mesh/m`.
     calls: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ impl FakeApi {
         self.state.lock().is_away = is_away;
     }
 
-    /// Calls about this name (of a resource or an instance) fail in this way from now on.
+    /// Sets the failure of calls for this name (of a resource or an instance).
     pub(crate) fn fault(&self, name: &str, fault: Option<Fault>) {
         let mut state = self.state.lock();
         match fault {
@@ -194,7 +194,7 @@ impl FakeApi {
         }
     }
 
-    /// Somebody else's change: creates, replaces or deletes a resource.
+    /// A change by another client: creates, replaces or deletes a resource.
     pub(crate) fn set(&self, key: &ResourceKey, spec: Option<Spec>, owner: Option<&str>) {
         let mut state = self.state.lock();
         state.clock += 1;
@@ -213,7 +213,7 @@ impl FakeApi {
         }
     }
 
-    /// A service without an owner, in a namespace that exists then.
+    /// Adds a service without an owner, creating its namespace.
     pub(crate) fn add_service(&self, namespace: &str, name: &str, instances: Vec<Instance>) {
         let mut state = self.state.lock();
         state.namespaces.insert(namespace.to_owned());
@@ -255,9 +255,9 @@ impl FakeApi {
         std::mem::take(&mut self.state.lock().calls)
     }
 
-    /// Records a call and fails as the test says.
+    /// Records a call and fails as the test has chosen.
     async fn enter(&self, call: &str, name: &str) -> Result<MutexGuard<'_, State>, ApiError> {
-        // Others may run meanwhile, as over a network.
+        // Lets other tasks run meanwhile, as over a network.
         tokio::task::yield_now().await;
         let fault = {
             let mut state = self.state.lock();
@@ -279,13 +279,13 @@ impl FakeApi {
         }
     }
 
-    fn listed(&self, keep: impl Fn(&ResourceKey) -> bool) -> Result<Vec<Listed>, ApiError> {
+    fn listed(&self, keep: impl Fn(&ResourceKey) -> bool) -> Result<Vec<ListedResource>, ApiError> {
         let state = self.state.lock();
         if state.is_away {
             return Err(ApiError::Unreachable(refused("connection refused")));
         }
         let resources = state.resources.iter().filter(|(key, _)| keep(key));
-        let listed = resources.map(|(key, (found, _))| Listed {
+        let listed = resources.map(|(key, (found, _))| ListedResource {
             key: key.clone(),
             arn: found.arn.clone(),
             version: found.version,
@@ -295,9 +295,9 @@ impl FakeApi {
 }
 
 impl State {
-    fn found(&mut self, key: &ResourceKey, spec: Spec, number: u64) -> Found {
+    fn found(&mut self, key: &ResourceKey, spec: Spec, number: u64) -> DescribedResource {
         self.clock += 1;
-        Found {
+        DescribedResource {
             arn: format!("arn:{key}"),
             version: Version {
                 number,
@@ -309,12 +309,17 @@ impl State {
 }
 
 impl MeshApi for FakeApi {
-    async fn describe(&self, key: &ResourceKey) -> Result<Option<Found>, ApiError> {
+    async fn describe(&self, key: &ResourceKey) -> Result<Option<DescribedResource>, ApiError> {
         let state = self.enter("describe", &key.to_string()).await?;
         Ok(state.resources.get(key).map(|(found, _)| found.clone()))
     }
 
-    async fn create(&self, key: &ResourceKey, spec: &Spec, owner: &str) -> Result<Found, ApiError> {
+    async fn create(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+        owner: &str,
+    ) -> Result<DescribedResource, ApiError> {
         let mut state = self.enter("create", &key.to_string()).await?;
         if state.resources.contains_key(key) {
             return Err(ApiError::Exists(refused("ConflictException: it exists")));
@@ -326,7 +331,7 @@ impl MeshApi for FakeApi {
         Ok(found)
     }
 
-    async fn update(&self, key: &ResourceKey, spec: &Spec) -> Result<Found, ApiError> {
+    async fn update(&self, key: &ResourceKey, spec: &Spec) -> Result<DescribedResource, ApiError> {
         let mut state = self.enter("update", &key.to_string()).await?;
         let missing = || ApiError::NotFound(refused("NotFoundException: it is gone"));
         let (old, owner) = state.resources.get(key).cloned().ok_or_else(missing)?;
@@ -364,11 +369,16 @@ impl MeshApi for FakeApi {
             .and_then(|(_, owner)| owner.clone()))
     }
 
-    async fn list_meshes(&self) -> Result<Vec<Listed>, ApiError> {
+    async fn list_meshes(&self) -> Result<Vec<ListedResource>, ApiError> {
         self.listed(|key| key.kind == Kind::Mesh)
     }
 
-    async fn list(&self, mesh: &str, kind: Kind, parent: &str) -> Result<Vec<Listed>, ApiError> {
+    async fn list(
+        &self,
+        mesh: &str,
+        kind: Kind,
+        parent: &str,
+    ) -> Result<Vec<ListedResource>, ApiError> {
         self.listed(|key| *key.mesh == *mesh && key.kind == kind && *key.parent == *parent)
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tombolo_telemetry::Outage;
 
-/// Pause after a connection could not be accepted: descriptors are short, most likely.
+/// Pause after an accept that failed, usually for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listening socket.
@@ -37,7 +37,7 @@ impl Accept for UnixListener {
 }
 
 /// Serves at most `limit` connections at a time until dropped, which ends them too; further ones wait in the listen
-/// queue. `name` is that of the listener in the log.
+/// queue. `name` is the listener's name in the log.
 pub(crate) async fn run<L: Accept, F: Future<Output = ()> + Send + 'static>(
     name: &'static str,
     listener: L,

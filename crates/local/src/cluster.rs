@@ -5,7 +5,7 @@ pub(crate) mod deployment;
 pub(crate) mod garbage_collector;
 mod kind;
 pub(crate) mod limits;
-pub(crate) mod mesh_objects;
+mod mesh_object_cache;
 mod names;
 mod object_store;
 mod pods;
@@ -13,6 +13,7 @@ mod replica_set;
 mod rollout;
 mod service_allocator;
 pub(crate) mod service_view;
+pub(crate) mod sidecar_injector;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -26,26 +27,27 @@ pub(crate) use kind::Kind;
 pub(crate) use names::{NameGenerator, fnv1a};
 pub(crate) use object_store::{Key, Object, ObjectStore, Objects};
 
-/// Passes after which the controllers of a cluster yield although they still find work. Their own change wakes them
-/// again.
+/// Maximum passes in a row after which the controllers of a cluster yield although work is left. Their own change
+/// wakes them again.
 const MAX_PASSES: usize = 64;
 
 /// Time between two passes without a change.
 const RECHECK: Duration = Duration::from_secs(10);
 
-/// The current time, as Kubernetes objects carry it. Decisions get it as an argument. A clock before 1970 reads as 1970.
+/// The current time, as Kubernetes objects carry it. Decisions take it as an argument. A clock before 1970 reads as
+/// 1970.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let milliseconds = i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(0);
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Turns a pod as its owner wrote it into the pod that runs: the sidecar injector. A violation denies the pod.
+/// The sidecar injector: turns a pod as written into the pod that runs. A violation denies the pod.
 pub(crate) type Inject = dyn Fn(&Objects, Pod) -> Result<Pod, Violation> + Send + Sync;
 
-/// What a pass of the controllers needs beside the objects.
+/// The inputs of one pass of the controllers other than the objects.
 pub(crate) struct ReconcileContext<'a> {
-    /// The time that new objects carry.
+    /// The current time, for new objects.
     pub(crate) now: Timestamp,
     /// Generates names and uids.
     pub(crate) names: &'a NameGenerator,
@@ -53,7 +55,7 @@ pub(crate) struct ReconcileContext<'a> {
     pub(crate) inject: &'a Inject,
 }
 
-/// A cluster.
+/// A cluster: its objects and its address ranges.
 pub(crate) struct Cluster {
     pub(crate) name: String,
     /// Addresses of the pods.
@@ -76,8 +78,8 @@ impl Cluster {
         }
     }
 
-    /// Runs the controllers until they find nothing to do: garbage collection, Services, Deployments, ReplicaSets. Each
-    /// looks at all objects, so a lost wake-up costs time and never correctness.
+    /// Runs the controllers until they find nothing to do: garbage collection, Services, Deployments, ReplicaSets.
+    /// Each reads all objects, so a lost wake-up delays work and loses none.
     pub(crate) fn reconcile(&self, now: Timestamp) {
         let context = self.context(now);
         self.objects.write(|objects| {

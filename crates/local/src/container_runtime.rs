@@ -1,6 +1,8 @@
-//! What the kubelet needs below it: pod sandboxes with an address, and containers in them, after Kubernetes' CRI.
+//! The interface between the kubelet and the machine, modelled on Kubernetes' CRI: pod sandboxes with an address, and
+//! the containers in them.
 //!
-//! A trait with two implementations: Linux namespaces ([`linux`]), and a fake in which tests decide when processes end.
+//! A trait with two implementations: Linux namespaces ([`linux`]), and a fake in which tests decide when processes
+//! end.
 
 #[cfg(test)]
 pub(crate) mod fake;
@@ -15,7 +17,7 @@ use tombolo_linux::Result;
 use tombolo_linux::container::{self, ContainerSpec, ExecSpec};
 use tombolo_linux::fabric::{FabricRules, Refusal};
 
-/// Holds pods. Its methods block for as long as system calls do; those of sandboxes and processes do not.
+/// Runs pods. Its methods block on system calls; those of sandboxes and processes do not.
 pub(crate) trait ContainerRuntime: Send + Sync + 'static {
     /// Creates the sandbox of a pod: a network namespace with this address.
     fn create_sandbox(&self, name: &str, address: Ipv4Addr) -> Result<Arc<dyn PodSandbox>>;
@@ -23,13 +25,13 @@ pub(crate) trait ContainerRuntime: Send + Sync + 'static {
     /// Replaces the rules of the network, all at once; equal rules cost nothing.
     fn apply_rules(&self, rules: &FabricRules) -> Result<()>;
 
-    /// Packets that the rules refused since the start.
+    /// Packets that the rules have refused so far.
     fn refusals(&self) -> Result<Vec<Refusal>>;
 }
 
 /// The sandbox of one pod. Everything that runs in it ends when it is dropped.
 pub(crate) trait PodSandbox: Send + Sync {
-    /// Starts a container. The sandbox sets the network namespace of the spec.
+    /// Starts a container in the network namespace of the sandbox.
     fn start(&self, spec: ContainerSpec) -> BoxFuture<'_, Result<Arc<dyn Process>>>;
 
     /// Connects from inside the pod, as a probe does.
@@ -47,7 +49,7 @@ pub(crate) trait Process: Send + Sync {
     /// Sends SIGTERM.
     fn terminate(&self);
 
-    /// Sends SIGKILL to it and all that it started.
+    /// Sends SIGKILL to it and all its descendants.
     fn kill(&self);
 
     /// Waits for the exit code: 128 + signal when a signal ended it. Any number of waiters; cancel safe.

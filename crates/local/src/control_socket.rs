@@ -1,4 +1,4 @@
-//! The runtime as the command line talks to it: HTTP over a Unix socket, and `exec` over a second one.
+//! The interface of the runtime to the command line: HTTP over a Unix socket, and `exec` over a second one.
 
 mod client;
 pub(crate) mod exec_and_logs;

@@ -20,7 +20,7 @@ use tombolo_document::{DecodeError, Limits, decode_known, yaml};
 /// The word that stands for the running binary.
 const SELF: &str = "{tombolo}";
 
-/// Why an images file cannot be read.
+/// The reason why an images file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImagesError {
     /// It is not YAML.
@@ -53,7 +53,7 @@ pub(crate) struct Entry {
     /// The arguments; a container's `args` replaces them, and `command` drops them.
     #[serde(default)]
     pub args: Vec<String>,
-    /// Environment that the image brings along; a container's own wins.
+    /// Environment of the image; variables of the container override it.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Working directory; relative ones start at the images file.
@@ -61,13 +61,13 @@ pub(crate) struct Entry {
     pub workdir: Option<PathBuf>,
 }
 
-/// Every known image.
+/// All images of the images files.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Images {
     entries: Vec<(String, Entry)>,
 }
 
-/// A command with nothing left to look up.
+/// The command of a container, fully resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Resolved {
     /// Program and arguments.
@@ -139,13 +139,13 @@ impl Images {
         Ok(Self { entries })
     }
 
-    /// Adds an entry; those added later win over equal patterns.
+    /// Adds an entry; it replaces one with the same pattern.
     pub(crate) fn insert(&mut self, pattern: &str, entry: Entry) {
         self.entries.retain(|(known, _)| known != pattern);
         self.entries.push((pattern.to_owned(), entry));
     }
 
-    /// Takes over entries of `other`, which win.
+    /// Adds the entries of `other`, which replace those with the same pattern.
     pub(crate) fn extend(&mut self, other: Self) {
         for (pattern, entry) in other.entries {
             self.insert(&pattern, entry);
@@ -164,8 +164,8 @@ impl Images {
         found.map(|(_, entry)| entry)
     }
 
-    /// The command of a container, whose own `command` and `args` win; `None` for an unknown image. `program` stands for
-    /// `{tombolo}`.
+    /// The command of a container, whose own `command` and `args` override the image's; `None` for an unknown image.
+    /// `program` stands for `{tombolo}`.
     pub(crate) fn resolve(&self, container: &Container, program: &str) -> Option<Resolved> {
         let entry = self.find(container.image.as_deref().unwrap_or_default())?;
         let own = |words: &Option<Vec<String>>| words.clone().filter(|words| !words.is_empty());
@@ -205,7 +205,7 @@ fn without_tag(image: &str) -> &str {
     }
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any letters. Linear: one place to go back to is
+/// Whether `text` matches `pattern`, in which `*` stands for any characters. Linear: backtracking to the last star is
 /// enough, because an earlier star can never match better than a later one.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());

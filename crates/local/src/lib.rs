@@ -8,7 +8,7 @@
 //! owner, and nothing outlives the process that was started. Kernel work is in `tombolo-linux`, the meaning of
 //! manifests in `tombolo-kube`.
 //!
-//! Read [`up::Options`] first, then [`runtime`] for what runs inside of the sandbox.
+//! Read [`up::Options`] first, then [`daemon`] for what runs inside of the sandbox.
 
 #![forbid(unsafe_code)]
 
@@ -16,13 +16,13 @@ mod accept_loop;
 mod cluster;
 mod container_runtime;
 pub mod control_socket;
+pub mod daemon;
 mod image_commands;
+mod inter_cluster_network;
+mod kubelet;
 mod load_balancers;
 mod mesh_controller;
-mod network;
-mod pod;
 pub mod progress;
-pub mod runtime;
 pub mod up;
 
-pub use network::inter_cluster_rules::parse_ports;
+pub use inter_cluster_network::network_policy::parse_ports;

@@ -8,16 +8,16 @@ use tombolo_controller::{Event, ObjectRef, Observer, Options, PatchError, Status
 use tombolo_kube::{ClusterObjects, crd};
 
 use crate::cluster::{Cluster, Key, Kind, Objects, now};
-use crate::pod::status::open_gate;
+use crate::kubelet::status::set_readiness_gate;
 use crate::progress::{self, Progress};
 
-/// The controller's identity in the ownership tag. All runs over one data directory are one controller.
+/// The controller's identity in the ownership tag. All runs over one data directory have the same one.
 const OWNER: &str = "tombolo-up";
 
-/// The VPC of private namespaces. A label: there is one network here.
+/// The VPC of private namespaces. Only a label: all clusters share one network.
 const VPC: &str = "vpc-local";
 
-/// TTL of DNS records in seconds. The 300 of the original controller suit a cloud; here pods come and go.
+/// TTL of DNS records in seconds. The App Mesh controller's 300 suit a cloud; local pods come and go.
 const DNS_TTL: u32 = 5;
 
 /// The options of the controller of `tombolo up`.
@@ -29,7 +29,7 @@ pub(crate) fn options() -> Options {
     }
 }
 
-/// Sends the controller's events on as progress.
+/// Forwards the controller's events as progress.
 pub(crate) fn observer(progress: Progress) -> Observer {
     Arc::new(move |event| {
         progress.send(match event {
@@ -82,7 +82,7 @@ impl tombolo_controller::Cluster for Cluster {
         Ok(())
     }
 
-    async fn open_gate(
+    async fn set_readiness_gate(
         &self,
         namespace: &str,
         pod: &str,
@@ -90,7 +90,7 @@ impl tombolo_controller::Cluster for Cluster {
     ) -> Result<(), PatchError> {
         self.objects.write(|objects| {
             objects.edit::<Pod>(namespace, pod, |pod| {
-                open_gate(pod, condition, now());
+                set_readiness_gate(pod, condition, now());
             })
         });
         Ok(())

@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::control_socket::Info;
 
-/// Events that `status` shows.
+/// Maximum events that `status` shows.
 const MAX_RECENT: usize = 256;
 
-/// What happened.
+/// Something that happened in a runtime.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A step of the start: `fabric`, `control plane`, `manifests`.
     Step {
-        /// What was done.
+        /// The step, in words.
         message: String,
     },
-    /// A mesh object reached the control plane.
+    /// A mesh object was created in the control plane.
     MeshObject {
         /// The kind: `VirtualNode`.
         kind: String,
         /// The name in the App Mesh API.
         name: String,
     },
-    /// A Cloud Map namespace that virtual nodes name did not exist and was created.
+    /// A Cloud Map namespace of virtual nodes did not exist and was created.
     NamespaceCreated {
         /// The name.
         name: String,
     },
-    /// A Deployment (or a bare pod) has so many of its pods ready.
+    /// Progress of a Deployment or a bare pod.
     Workload {
         /// The cluster.
         cluster: String,
@@ -42,17 +42,17 @@ pub enum Event {
         ready: u32,
         /// Pods wanted.
         total: u32,
-        /// What the slowest of them waits for, if known.
+        /// The reason why the slowest of them is not ready, if known.
         waiting: Option<String>,
     },
     /// Information.
     Note {
-        /// What happened.
+        /// The message.
         message: String,
     },
-    /// Something that is probably not as intended.
+    /// Something that is probably not intended.
     Warning {
-        /// What it is, and what to do.
+        /// The problem, and a remedy.
         message: String,
     },
     /// The control socket answers; workloads may not be ready.
@@ -65,14 +65,14 @@ pub enum Event {
         /// Names and addresses, load balancers included.
         info: Box<Info>,
     },
-    /// The runtime cannot go on.
+    /// The runtime has failed and ends.
     Failed {
-        /// Why, and what to do.
+        /// The reason, and a remedy.
         message: String,
     },
 }
 
-/// Sends events to the process that started this one, and keeps the latest.
+/// Sends events to the process that started this one, and keeps the latest ones.
 #[derive(Clone)]
 pub struct Progress {
     send: Arc<dyn Fn(&Event) + Send + Sync>,
@@ -105,12 +105,12 @@ impl Progress {
     }
 }
 
-/// The line that carries an event between our own processes.
+/// The line that carries an event between processes.
 pub fn encode(event: &Event) -> String {
     serde_json::to_string(event).unwrap_or_default()
 }
 
-/// Reads such a line; other text is a note.
+/// Reads such a line; other text becomes a note.
 pub fn decode(line: &str) -> Event {
     serde_json::from_str(line).unwrap_or_else(|_| Event::Note {
         message: line.to_owned(),

@@ -1,4 +1,4 @@
-//! `up`: checks everything, launches the sandbox, shows what happens, and cleans up.
+//! `up`: checks everything, launches the sandbox, shows progress, and cleans up.
 
 mod options;
 pub(crate) mod preflight;
@@ -16,19 +16,19 @@ pub use progress_view::{Output, ProgressView};
 
 use crate::control_socket::run_dir::{self, RunDir};
 use crate::control_socket::{Client, Info};
+use crate::daemon::LaunchSpec;
 use crate::progress::{Event, decode};
-use crate::runtime::LaunchSpec;
 
-/// How long the sandbox may take until its control socket answers.
+/// Deadline for the control socket of a new sandbox to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long it may take to end when asked to.
+/// Deadline for a graceful stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long the last event of a runtime that ended may take to arrive.
+/// Deadline for the last event of a runtime that ended.
 const LAST_EVENT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the events of a runtime say.
+/// The state of a runtime, collected from its events.
 #[derive(Debug, Clone, Default)]
 struct State {
     info: Option<Info>,
@@ -44,33 +44,33 @@ pub struct Running {
     dir: RunDir,
 }
 
-/// Why a runtime is not ready.
+/// The reason why a runtime is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadyError {
-    /// It failed, and says why.
+    /// It failed; its own message.
     #[error("{0}")]
     Failed(String),
-    /// It ended with this code, without a reason.
+    /// It ended with this code, without a message.
     #[error("the runtime ended with {0}")]
     Exited(i32),
-    /// It ended, and its code is not known.
+    /// It ended with an unknown code.
     #[error("the runtime ended")]
     Ended,
-    /// Workloads are not complete in time: one line for each.
+    /// Workloads are incomplete at the deadline.
     #[error("not everything is ready after {} s{workloads}", .after.as_secs())]
     Timeout {
-        /// How long it was waited for.
+        /// The time waited.
         after: Duration,
-        /// What is missing.
+        /// The incomplete workloads, one line each.
         workloads: String,
     },
 }
 
-/// Checks everything, then starts a runtime. `program` is our own binary, whose `main` calls
-/// [`crate::runtime::main`]. Events go to `progress` from a thread of their own.
+/// Checks everything, then starts a runtime. `program` is Tombolo's binary, whose `main` calls
+/// [`crate::daemon::main`]. Events go to `progress` from a thread of their own.
 ///
 /// # Errors
-/// Every problem that was found; nothing is left running.
+/// Every problem found; nothing is left running.
 pub async fn start(
     options: Options,
     program: PathBuf,
@@ -101,7 +101,7 @@ pub async fn start(
     let print = move |line: &str| {
         let event = decode(line);
         progress(event.clone());
-        // Only after it was shown: whoever waits for the state prints something of its own next.
+        // Sent after it was shown: tasks that wait for the state print their own output next.
         sender.send_modify(|state| match event {
             Event::Serving { info } => state.info = Some(*info),
             Event::Ready { info } => (state.info, state.ready) = (Some(*info), true),
@@ -137,7 +137,7 @@ impl Running {
         info.unwrap_or_else(|| self.info.clone())
     }
 
-    /// A client of its control socket.
+    /// A client of the control socket.
     pub fn client(&self) -> Client {
         Client::at(self.dir.path())
     }
@@ -145,7 +145,7 @@ impl Running {
     /// Waits until every workload was ready, at most for `timeout`.
     ///
     /// # Errors
-    /// The workloads that are not ready in time, or why the runtime ended.
+    /// The incomplete workloads at the deadline, or the reason why the runtime ended.
     pub async fn ready(&self, timeout: Duration) -> Result<(), ReadyError> {
         let mut state = self.state.clone();
         let ready = state.wait_for(|state| state.ready || state.failed.is_some());
@@ -166,7 +166,7 @@ impl Running {
         }
     }
 
-    /// The workloads that are not complete, each on a line of its own.
+    /// The incomplete workloads, each on a line of its own.
     async fn incomplete(&self) -> String {
         let status = self.client().status().await.unwrap_or_default();
         let workloads = status
@@ -183,7 +183,7 @@ impl Running {
         lines.collect()
     }
 
-    /// Waits until Ctrl-C, SIGTERM, `down`, or the end of the runtime; nothing is left behind. The exit code.
+    /// Waits until Ctrl-C, SIGTERM, `down`, or the end of the runtime; everything is cleaned up. The exit code.
     pub async fn wait(self) -> i32 {
         let Self {
             sandbox,
@@ -199,7 +199,7 @@ impl Running {
         }
     }
 
-    /// Stops it and waits until nothing is left.
+    /// Stops the runtime and waits until everything is cleaned up.
     pub async fn stop(self) {
         self.sandbox.stop();
         let ended = tokio::time::timeout(STOP_TIMEOUT, self.sandbox.wait());
@@ -210,7 +210,7 @@ impl Running {
     }
 }
 
-/// Why a runtime that has ended failed, if its last event says so, which may still be on its way.
+/// The failure message of a runtime that has ended, if there is one; its last event may still arrive.
 async fn failure(mut state: watch::Receiver<State>) -> Option<String> {
     let failed = state.wait_for(|state| state.failed.is_some());
     let failed = tokio::time::timeout(LAST_EVENT_TIMEOUT, failed)
@@ -220,7 +220,7 @@ async fn failure(mut state: watch::Receiver<State>) -> Option<String> {
     failed.failed.clone()
 }
 
-/// Runs until stopped, and shows what happens. The exit code.
+/// Runs until stopped, and shows progress. The exit code.
 pub async fn run(options: Options, program: PathBuf, output: Output) -> i32 {
     let mut view = ProgressView::new(output);
     let show = move |event: Event| {

@@ -12,7 +12,7 @@
 //! | [`tombolo_proxy`] | the data plane | `proxy` |
 //! | [`tombolo_dns`] | names of namespaces and clusters | `Server` |
 //! | [`tombolo_health`] | health checks of instances | `run` |
-//! | [`tombolo_local`] | clusters and pods on this machine | `node` |
+//! | [`tombolo_local`] | clusters and pods on this machine | `daemon` |
 //! | [`tombolo_linux`] | namespaces, links, rules: the kernel | `sandbox` |
 //! | [`tombolo_operator`] | `/tombolo/v1` | `Status` |
 //! | [`tombolo_cli`] | the commands that talk to something that runs | `Get` |
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // The local runtime re-executes this program inside its own namespaces.
-    if let Some(code) = tombolo_local::runtime::main() {
+    if let Some(code) = tombolo_local::daemon::main() {
         return exit_code(code);
     }
     let arguments = command::Arguments::parse();

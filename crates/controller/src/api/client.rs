@@ -1,4 +1,4 @@
-//! The APIs as [`tombolo_api::client::Client`] calls them.
+//! The APIs over [`tombolo_api::client::Client`].
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,9 @@ use tombolo_kube::register::Instance;
 use tombolo_model::apply::cloudmap::{CreateService, RegisterInstance};
 use tombolo_model::appmesh::{Kind, Metadata, ResourceKey, Spec, Tag};
 
-use super::{ApiError, Found, Listed, MeshApi, Namespace, RegistryApi, Service, Version};
+use super::{
+    ApiError, DescribedResource, ListedResource, MeshApi, Namespace, RegistryApi, Service, Version,
+};
 use crate::OWNER_TAG;
 
 impl From<Error> for ApiError {
@@ -31,16 +33,16 @@ fn version(metadata: &Metadata) -> Version {
     }
 }
 
-fn found(resource: client::Resource) -> Found {
-    Found {
+fn found(resource: client::Resource) -> DescribedResource {
+    DescribedResource {
         version: version(&resource.metadata),
         arn: resource.metadata.arn,
         spec: resource.spec,
     }
 }
 
-fn listed(resources: Vec<client::ResourceRef>) -> Vec<Listed> {
-    let listed = resources.into_iter().map(|resource| Listed {
+fn listed(resources: Vec<client::ResourceRef>) -> Vec<ListedResource> {
+    let listed = resources.into_iter().map(|resource| ListedResource {
         key: resource.key,
         arn: resource.arn,
         version: Version {
@@ -51,7 +53,7 @@ fn listed(resources: Vec<client::ResourceRef>) -> Vec<Listed> {
     listed.collect()
 }
 
-/// A deletion is done when there is nothing left to delete.
+/// The result of a deletion; a resource that does not exist counts as deleted.
 fn deleted<T>(result: Result<T, Error>) -> Result<(), ApiError> {
     match result {
         Err(error) if !error.is_not_found() => Err(error.into()),
@@ -65,11 +67,16 @@ fn owner(tags: Vec<Tag>) -> Option<String> {
 }
 
 impl MeshApi for Client {
-    async fn describe(&self, key: &ResourceKey) -> Result<Option<Found>, ApiError> {
+    async fn describe(&self, key: &ResourceKey) -> Result<Option<DescribedResource>, ApiError> {
         Ok(self.find(key).await?.map(found))
     }
 
-    async fn create(&self, key: &ResourceKey, spec: &Spec, owner: &str) -> Result<Found, ApiError> {
+    async fn create(
+        &self,
+        key: &ResourceKey,
+        spec: &Spec,
+        owner: &str,
+    ) -> Result<DescribedResource, ApiError> {
         let tag = Tag {
             key: OWNER_TAG.to_owned(),
             value: owner.to_owned(),
@@ -77,7 +84,7 @@ impl MeshApi for Client {
         Ok(found(self.create_tagged(key, spec, &[tag]).await?))
     }
 
-    async fn update(&self, key: &ResourceKey, spec: &Spec) -> Result<Found, ApiError> {
+    async fn update(&self, key: &ResourceKey, spec: &Spec) -> Result<DescribedResource, ApiError> {
         Ok(found(Client::update(self, key, spec).await?))
     }
 
@@ -89,11 +96,16 @@ impl MeshApi for Client {
         Ok(owner(self.tags_of(arn).await?))
     }
 
-    async fn list_meshes(&self) -> Result<Vec<Listed>, ApiError> {
+    async fn list_meshes(&self) -> Result<Vec<ListedResource>, ApiError> {
         Ok(listed(Client::list_meshes(self).await?))
     }
 
-    async fn list(&self, mesh: &str, kind: Kind, parent: &str) -> Result<Vec<Listed>, ApiError> {
+    async fn list(
+        &self,
+        mesh: &str,
+        kind: Kind,
+        parent: &str,
+    ) -> Result<Vec<ListedResource>, ApiError> {
         Ok(listed(Client::list(self, mesh, kind, parent).await?))
     }
 }

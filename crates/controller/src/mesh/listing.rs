@@ -1,4 +1,4 @@
-//! Everything that the mesh API holds, by lists.
+//! Lists the complete state of the App Mesh API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,21 +6,21 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use tombolo_model::appmesh::{Kind, ResourceKey};
 
-use crate::api::Listed;
+use crate::api::ListedResource;
 use crate::{ApiError, MeshApi};
 
-/// Lists under way at a time.
+/// Maximum concurrent list calls.
 const CONCURRENT: usize = 8;
 
-/// What was listed.
+/// The result of listing.
 pub(super) struct Listing {
-    pub(super) resources: BTreeMap<ResourceKey, Listed>,
-    /// The meshes that were looked into; `None`: all.
+    pub(super) resources: BTreeMap<ResourceKey, ListedResource>,
+    /// The meshes whose resources were listed; `None`: all.
     meshes: Option<BTreeSet<Arc<str>>>,
 }
 
 impl Listing {
-    /// Whether a mesh was looked into.
+    /// Whether the resources of a mesh were listed.
     pub(super) fn covers(&self, mesh: &Arc<str>) -> bool {
         self.meshes
             .as_ref()
@@ -28,7 +28,7 @@ impl Listing {
     }
 }
 
-/// Lists these meshes, or all, with everything in them.
+/// Lists these meshes, or all, with all their resources.
 pub(super) async fn list<A: MeshApi>(
     api: &A,
     meshes: Option<BTreeSet<Arc<str>>>,
@@ -53,13 +53,13 @@ async fn fill<A: MeshApi>(api: &A, mesh: &str, listing: &mut Listing) -> Result<
         .filter(|kind| *kind != Kind::Mesh && kind.parent().is_none());
     let mut lists: Vec<(Kind, Arc<str>)> = direct.map(|kind| (kind, "".into())).collect();
     while !lists.is_empty() {
-        let found: Vec<Vec<Listed>> = futures::stream::iter(lists)
+        let found: Vec<Vec<ListedResource>> = futures::stream::iter(lists)
             .map(|(kind, parent)| async move { existing(api.list(mesh, kind, &parent).await) })
             .buffer_unordered(CONCURRENT)
             .try_collect()
             .await?;
-        let found: Vec<Listed> = found.into_iter().flatten().collect();
-        // Then what is in them.
+        let found: Vec<ListedResource> = found.into_iter().flatten().collect();
+        // Then their children.
         lists = found
             .iter()
             .filter_map(|parent| Some((child(parent.key.kind)?, parent.key.name.clone())))
@@ -69,15 +69,17 @@ async fn fill<A: MeshApi>(api: &A, mesh: &str, listing: &mut Listing) -> Result<
     Ok(())
 }
 
-/// The kind of what a resource of this kind holds.
+/// The kind of a kind's children.
 fn child(parent: Kind) -> Option<Kind> {
     Kind::ALL
         .into_iter()
         .find(|kind| kind.parent() == Some(parent))
 }
 
-/// A parent that is gone meanwhile holds nothing.
-fn existing(listed: Result<Vec<Listed>, ApiError>) -> Result<Vec<Listed>, ApiError> {
+/// The children of a parent that is deleted meanwhile: none.
+fn existing(
+    listed: Result<Vec<ListedResource>, ApiError>,
+) -> Result<Vec<ListedResource>, ApiError> {
     match listed {
         Err(ApiError::NotFound(_)) => Ok(Vec::new()),
         other => other,
@@ -85,7 +87,7 @@ fn existing(listed: Result<Vec<Listed>, ApiError>) -> Result<Vec<Listed>, ApiErr
 }
 
 impl Listing {
-    fn add(&mut self, listed: Vec<Listed>) {
+    fn add(&mut self, listed: Vec<ListedResource>) {
         let listed = listed
             .into_iter()
             .map(|listed| (listed.key.clone(), listed));

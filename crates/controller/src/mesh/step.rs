@@ -1,55 +1,55 @@
-//! The decision about one resource: what is desired and what was observed in, the next call out.
+//! The decision for one resource: desired and observed state in, the next call out.
 
 use tombolo_model::appmesh::Spec;
 
-use crate::api::{Found, Version};
+use crate::api::{DescribedResource, Version};
 
-/// What the API holds, as far as it is known.
+/// The known state of a resource in the API.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observed {
-    /// It was not described yet, or may have changed since.
+    /// Not described yet, or possibly changed since.
     Unknown,
     /// It does not exist.
     Absent,
     /// It exists.
-    Present(Known),
+    Present(KnownResource),
 }
 
 /// A resource that exists.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Known {
+pub struct KnownResource {
     /// The ARN.
     pub arn: String,
-    /// The version that this is about.
+    /// The version of this state.
     pub version: Version,
-    /// The spec that was written or found last; `None`: it was only listed.
+    /// The spec that was last written or described; `None`: the resource was only listed.
     pub spec: Option<Spec>,
-    /// Who created it.
+    /// The owner.
     pub owner: Owner,
 }
 
-/// Who created a resource.
+/// The creator of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The tags were not read.
     Unknown,
     /// This controller, in this run or an earlier one.
-    Us,
-    /// Somebody who leaves no tag: a person, a pipeline, another controller.
+    ThisController,
+    /// A creator that sets no tag: a person, a pipeline, another controller.
     Untagged,
-    /// The controller of this identity.
+    /// The controller with this identity.
     Other(String),
 }
 
 impl Owner {
-    /// Whether another owner is known: then it is never deleted.
+    /// Whether it has another owner: then it is never deleted.
     pub fn is_other(&self) -> bool {
         matches!(self, Self::Untagged | Self::Other(_))
     }
 }
 
-impl Known {
-    /// A resource of which only this is known.
+impl KnownResource {
+    /// A resource that was only listed.
     pub(super) fn listed(arn: String, version: Version) -> Self {
         Self {
             arn,
@@ -60,22 +60,22 @@ impl Known {
     }
 }
 
-impl From<Option<Found>> for Observed {
-    fn from(found: Option<Found>) -> Self {
+impl From<Option<DescribedResource>> for Observed {
+    fn from(found: Option<DescribedResource>) -> Self {
         match found {
             None => Self::Absent,
-            Some(found) => Self::Present(Known {
+            Some(found) => Self::Present(KnownResource {
                 spec: Some(found.spec),
-                ..Known::listed(found.arn, found.version)
+                ..KnownResource::listed(found.arn, found.version)
             }),
         }
     }
 }
 
 impl Observed {
-    /// After a creation or an update to `spec`.
-    pub(super) fn applied(found: Found, spec: &Spec, owner: Owner) -> Self {
-        Self::Present(Known {
+    /// The state after a creation or an update to `spec`.
+    pub(super) fn applied(found: DescribedResource, spec: &Spec, owner: Owner) -> Self {
+        Self::Present(KnownResource {
             arn: found.arn,
             version: found.version,
             spec: Some(spec.clone()),
@@ -83,15 +83,15 @@ impl Observed {
         })
     }
 
-    /// After the tags were read: `found` is the owner that they name, `us` this controller.
-    pub(super) fn owned_by(&self, found: Option<String>, us: &str) -> Self {
+    /// The state after the tags were read: `found` is the owner tag, `us` this controller's identity.
+    pub(super) fn owned_by(&self, found: Option<String>, own_identity: &str) -> Self {
         let owner = match found {
             None => Owner::Untagged,
-            Some(found) if found == us => Owner::Us,
+            Some(found) if found == own_identity => Owner::ThisController,
             Some(found) => Owner::Other(found),
         };
         match self {
-            Self::Present(known) => Self::Present(Known {
+            Self::Present(known) => Self::Present(KnownResource {
                 owner,
                 ..known.clone()
             }),
@@ -100,12 +100,12 @@ impl Observed {
     }
 }
 
-/// The next call.
+/// The next call for a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// None: it is as desired, or not ours to change.
+    /// None: it is as desired, or owned by another controller.
     Done,
-    /// Look at it.
+    /// Describe it.
     Describe,
     /// Read the tags of the resource with this ARN.
     ReadOwner {
@@ -116,34 +116,34 @@ pub enum Step {
     Create,
     /// Replace its spec; it stays with its owner.
     Update {
-        /// Who created it.
+        /// The owner.
         owner: Owner,
     },
     /// Delete it.
     Delete,
-    /// None: another controller created it with another spec.
+    /// None: another controller owns it, with another spec.
     Conflict {
         /// The other controller.
         owner: String,
     },
 }
 
-/// Decides the next call. A resource that is not desired is deleted only if this controller created it; one that is
-/// desired is brought to the desired spec, unless another controller created it.
+/// Decides the next call. A resource that is not desired is deleted only if this controller owns it; a desired one is
+/// updated to the desired spec, unless another controller owns it.
 pub fn step(desired: Option<&Spec>, observed: &Observed) -> Step {
     match (desired, observed) {
         (None, Observed::Absent) => Step::Done,
         (_, Observed::Unknown) => Step::Describe,
         (Some(_), Observed::Absent) => Step::Create,
-        (Some(_), Observed::Present(Known { spec: None, .. })) => Step::Describe,
+        (Some(_), Observed::Present(KnownResource { spec: None, .. })) => Step::Describe,
         (Some(spec), Observed::Present(known)) if known.spec.as_ref() == Some(spec) => Step::Done,
         (_, Observed::Present(known)) => match (&known.owner, desired) {
             (Owner::Unknown, _) => Step::ReadOwner {
                 arn: known.arn.clone(),
             },
-            (Owner::Us, None) => Step::Delete,
+            (Owner::ThisController, None) => Step::Delete,
             (Owner::Untagged | Owner::Other(_), None) => Step::Done,
-            (Owner::Us | Owner::Untagged, Some(_)) => Step::Update {
+            (Owner::ThisController | Owner::Untagged, Some(_)) => Step::Update {
                 owner: known.owner.clone(),
             },
             (Owner::Other(owner), Some(_)) => Step::Conflict {
@@ -168,10 +168,10 @@ mod tests {
             number: 1,
             updated: Timestamp::default(),
         };
-        Observed::Present(Known {
+        Observed::Present(KnownResource {
             spec: spec.cloned(),
             owner,
-            ..Known::listed("arn:x".to_owned(), version)
+            ..KnownResource::listed("arn:x".to_owned(), version)
         })
     }
 
@@ -195,11 +195,15 @@ mod tests {
             (a, present(a, other()), Step::Done),
             (a, present(None, Owner::Unknown), Step::Describe),
             (a, present(b, Owner::Unknown), read()),
-            (a, present(b, Owner::Us), update(Owner::Us)),
+            (
+                a,
+                present(b, Owner::ThisController),
+                update(Owner::ThisController),
+            ),
             (a, present(b, Owner::Untagged), update(Owner::Untagged)),
             (a, present(b, other()), conflict),
             (None, present(None, Owner::Unknown), read()),
-            (None, present(None, Owner::Us), Step::Delete),
+            (None, present(None, Owner::ThisController), Step::Delete),
             (None, present(a, Owner::Untagged), Step::Done),
             (None, present(a, other()), Step::Done),
         ];

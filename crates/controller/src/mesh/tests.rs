@@ -1,4 +1,4 @@
-//! The mesh controller against an API in memory that fails as it is told. Time is virtual.
+//! Tests of the mesh controller with an API in memory whose failures the tests choose. Time is virtual.
 
 use super::*;
 use crate::testkit::{FakeApi, FakeCluster, Fault, until};
@@ -119,7 +119,7 @@ async fn parents_are_created_before_children_and_deleted_after_them() {
     until("the end of all", || api.resources().is_empty()).await;
 }
 
-/// B6: one object that is refused must neither switch off the repair of drift nor make everything be read again.
+/// B6: one rejected object must neither disable the repair of drift nor cause everything to be read again.
 #[tokio::test(start_paused = true)]
 async fn refused_object_beside_good_ones_stops_nothing_but_itself() {
     let (cluster, api) = (FakeCluster::new("east"), Arc::new(FakeApi::default()));
@@ -146,13 +146,13 @@ async fn refused_object_beside_good_ones_stops_nothing_but_itself() {
     .await;
     assert_eq!(problem().unwrap().message, "BadRequestException: no");
 
-    // Drift of a good object is restored meanwhile: deleted, or changed.
+    // Drift of a good object is repaired meanwhile: deleted, or changed.
     api.set(&key("good"), None, None);
     until("the node again", || api.spec(&key("good")).is_some()).await;
     api.set(&key("good"), Some(with_port(1)), Some("test"));
     until("the port again", || port(api.spec(&key("good"))) == 8080).await;
 
-    // At rest only the refused object is tried, each time after a longer pause.
+    // At rest only the rejected object is tried, each time after a longer pause.
     tokio::time::sleep(Duration::from_secs(120)).await;
     api.calls();
     tokio::time::sleep(Duration::from_secs(120)).await;
@@ -168,7 +168,7 @@ async fn refused_object_beside_good_ones_stops_nothing_but_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn object_whose_reference_is_gone_keeps_what_it_has_and_wakes_when_it_returns() {
+async fn object_with_a_dangling_reference_keeps_what_it_has_and_wakes_when_it_returns() {
     let (cluster, api) = (FakeCluster::new("east"), Arc::new(FakeApi::default()));
     cluster.apply(&[MESH, &node("red", 8080), &router("r", "red")].concat());
     run(std::slice::from_ref(&cluster), &api);
@@ -254,9 +254,9 @@ async fn call_that_panics_or_is_never_answered_stops_nothing_but_itself() {
     }
 }
 
-/// B7: what an earlier run created and nobody asks for any more goes, and nothing else does.
+/// B7: resources of an earlier run that are not desired any more are deleted, and no others.
 #[tokio::test(start_paused = true)]
-async fn leftovers_of_an_earlier_run_go_and_those_of_others_stay() {
+async fn orphans_of_an_earlier_run_are_deleted_and_those_of_others_stay() {
     let (cluster, api) = (FakeCluster::new("east"), Arc::new(FakeApi::default()));
     cluster.apply(&[MESH, &node("red", 8080)].concat());
     for (name, owner) in [
@@ -285,7 +285,7 @@ async fn leftovers_of_an_earlier_run_go_and_those_of_others_stay() {
         "mesh/m/virtualNode/red_shop",
         "mesh/m/virtualNode/theirs_shop",
     ];
-    until("the end of the leftovers", || api.resources() == left).await;
+    until("the deletion of the orphans", || api.resources() == left).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
     assert_eq!(api.resources(), left);
 }
@@ -331,7 +331,7 @@ async fn status_speaks_of_the_generation_that_was_reconciled() {
     until("the new generation", || generation() == Some(2)).await;
 }
 
-/// Whatever happens, in the end the API holds what the objects ask for and nothing else of ours.
+/// Any sequence of changes and faults ends with exactly the desired owned resources in the API.
 #[tokio::test(start_paused = true)]
 async fn any_sequence_of_changes_and_faults_ends_as_the_objects_ask() {
     for seed in 0..12_u64 {
@@ -362,7 +362,7 @@ async fn any_sequence_of_changes_and_faults_ends_as_the_objects_ask() {
                     api.fault(&format!("n{name}_shop"), fault);
                 }
                 _ => {
-                    // The controller is killed and starts anew.
+                    // The controller is killed and restarted.
                     controller.abort();
                     controller = run(std::slice::from_ref(&cluster), &api);
                 }

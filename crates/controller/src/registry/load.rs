@@ -12,20 +12,20 @@ use super::nodes::ServiceName;
 use crate::api::{Namespace, Service};
 use crate::{ApiError, Event, OWNER_TAG, Observer, Options, RegistryApi};
 
-/// A service as it was loaded, and followed since.
+/// A service as it was loaded, updated by the calls since.
 pub(super) struct LoadedService {
     pub(super) service: Service,
     pub(super) instances: BTreeMap<String, Instance>,
 }
 
-/// What a service came to.
+/// The result of loading a service.
 pub(super) enum Loaded {
     /// It exists.
     Service(LoadedService),
-    /// It does not exist any more.
-    Gone,
-    /// Nobody here uses it, and it is not ours to delete.
-    NotOurs,
+    /// It does not exist.
+    Absent,
+    /// No node uses it, and another owner has it.
+    OtherOwner,
 }
 
 /// Loads one service.
@@ -34,13 +34,13 @@ pub(super) struct Job<A> {
     pub(super) options: Arc<Options>,
     pub(super) observer: Observer,
     pub(super) name: ServiceName,
-    /// The uid of a node that uses it: a creation that is repeated for the same node is the same creation.
+    /// The uid of a node that uses it, as the idempotency token of the creation.
     pub(super) uid: Option<String>,
     /// Whether a node uses it.
     pub(super) is_used: bool,
-    /// Whether a node that is gone may have left instances.
-    pub(super) is_left: bool,
-    /// What was found last.
+    /// Whether a deleted node may have left instances.
+    pub(super) may_have_orphans: bool,
+    /// The service as it was found last.
     pub(super) known: Option<Service>,
 }
 
@@ -48,13 +48,13 @@ impl<A: RegistryApi> Job<A> {
     pub(super) async fn run(self) -> Result<Loaded, ApiError> {
         if let Some(known) = &self.known {
             match self.api.list_instances(&known.id).await {
-                // Deleted since; perhaps created anew.
+                // Deleted since, and possibly created again.
                 Err(ApiError::NotFound(_)) => {}
                 instances => return self.loaded(known.clone(), instances?).await,
             }
         }
         let Some(namespace) = self.namespace().await? else {
-            return Ok(Loaded::Gone);
+            return Ok(Loaded::Absent);
         };
         let found = self
             .api
@@ -63,7 +63,7 @@ impl<A: RegistryApi> Job<A> {
         let service = match found {
             Some(found) => found,
             None if self.is_used => return self.create(&namespace).await,
-            None => return Ok(Loaded::Gone),
+            None => return Ok(Loaded::Absent),
         };
         let instances = self.api.list_instances(&service.id).await?;
         self.loaded(service, instances).await
@@ -74,19 +74,19 @@ impl<A: RegistryApi> Job<A> {
         service: Service,
         instances: BTreeMap<String, Instance>,
     ) -> Result<Loaded, ApiError> {
-        if self.is_used || self.is_left {
+        if self.is_used || self.may_have_orphans {
             return Ok(Loaded::Service(LoadedService { service, instances }));
         }
         if !instances.is_empty()
             || self.api.service_owner(&service.arn).await?.as_ref() != Some(&self.options.owner)
         {
-            return Ok(Loaded::NotOurs);
+            return Ok(Loaded::OtherOwner);
         }
         self.api.delete_service(&service.id).await?;
-        Ok(Loaded::Gone)
+        Ok(Loaded::Absent)
     }
 
-    /// The namespace, created if there is none and a node needs it, as the walkthroughs' scripts do by hand.
+    /// The namespace, created if it is missing and a node needs it, as the walkthroughs' scripts do by hand.
     async fn namespace(&self) -> Result<Option<Namespace>, ApiError> {
         let name = &self.name.namespace;
         if let Some(found) = find_namespace(&*self.api, name).await? {
@@ -107,7 +107,7 @@ impl<A: RegistryApi> Job<A> {
         };
         match self.api.create_namespace(name, vpc).await {
             Ok(()) => (self.observer)(Event::NamespaceCreated { name: name.clone() }),
-            // The job of another service was faster.
+            // The attempt of another service was faster.
             Err(ApiError::Exists(_)) => {}
             Err(error) => return Err(error),
         }
@@ -160,9 +160,8 @@ async fn find_namespace<A: RegistryApi>(
         .find(|namespace| namespace.name == name))
 }
 
-/// Every service of the account with its instances: what an earlier run left in them, and which of them it created, is
-/// decided by whoever asks.
-pub(super) async fn leftovers<A: RegistryApi>(
+/// Every service of the account with its instances. The caller decides which of them are orphans.
+pub(super) async fn list_all<A: RegistryApi>(
     api: &A,
 ) -> Result<BTreeMap<ServiceName, Vec<Instance>>, ApiError> {
     let mut found = BTreeMap::new();
@@ -182,7 +181,7 @@ pub(super) async fn leftovers<A: RegistryApi>(
     Ok(found)
 }
 
-/// What is gone meanwhile holds nothing.
+/// The content of a namespace or service that was deleted meanwhile: none.
 fn existing<T: Default>(listed: Result<T, ApiError>) -> Result<T, ApiError> {
     match listed {
         Err(ApiError::NotFound(_)) => Ok(T::default()),

@@ -11,25 +11,25 @@ use tombolo_kube::{ClusterObjects, ObjectExt, PodExt, selector};
 
 use crate::{CLUSTER_ATTRIBUTE, Cluster};
 
-/// A service by its names.
+/// A service by namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceName {
     /// The namespace.
     pub namespace: String,
-    /// The service in it.
+    /// The service in the namespace.
     pub service: String,
 }
 
-/// A virtual node of one cluster, with the service that it registers in.
+/// A virtual node of one cluster, with the service of its instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeKey {
-    /// The service.
+    /// The service of its instances.
     pub service: ServiceName,
     /// Index of the cluster.
     pub cluster: usize,
-    /// The mesh, as the mesh API names it.
+    /// The mesh's name in the mesh API.
     pub mesh: String,
-    /// The node, as the mesh API names it.
+    /// The node's name in the mesh API.
     pub node: String,
 }
 
@@ -72,14 +72,14 @@ impl PodRef {
 /// A pod of a node.
 #[derive(Clone, Debug)]
 pub struct NodePod {
-    /// Whether it is to be registered.
+    /// Whether it must be registered.
     pub class: PodClass,
-    /// The instance that it is registered as.
+    /// Its instance.
     pub instance: Instance,
-    /// Which pod it is.
+    /// The pod.
     pub pod: PodRef,
-    /// Whether it has the gate of the registry, and that is closed.
-    pub awaits_gate: bool,
+    /// Whether it has the registry's readiness gate and its condition is not set.
+    pub awaits_readiness_gate: bool,
 }
 
 /// A virtual node that uses the registry.
@@ -88,7 +88,7 @@ pub(super) struct Node {
     pub(super) uid: String,
 }
 
-/// Everything that the registry should hold, as it changes.
+/// The desired state of the registry, as it changes.
 #[derive(Default)]
 pub(super) struct Nodes {
     seen: Vec<Arc<ClusterObjects>>,
@@ -100,7 +100,7 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    /// Takes in the present objects and pods; answers with the nodes to look at.
+    /// Applies the current objects and pods; returns the nodes to reconcile.
     pub(super) fn refresh<C: Cluster>(&mut self, clusters: &[Arc<C>]) -> BTreeSet<NodeKey> {
         let mut changed = BTreeSet::new();
         let names = clusters.iter().map(|cluster| cluster.name().to_owned());
@@ -112,8 +112,8 @@ impl Nodes {
                 .flat_map(|(index, objects)| in_cluster(index, objects))
                 .collect();
             let old = std::mem::replace(&mut self.nodes, nodes);
-            let gone = old.keys().filter(|key| !self.nodes.contains_key(*key));
-            changed.extend(gone.cloned());
+            let deleted = old.keys().filter(|key| !self.nodes.contains_key(*key));
+            changed.extend(deleted.cloned());
             for (key, node) in &self.nodes {
                 let old = old.get(key);
                 if old.is_none_or(|old| old.object.spec != node.object.spec) {
@@ -131,12 +131,12 @@ impl Nodes {
                 .collect();
             let old = std::mem::replace(&mut self.pods[index], new);
             let new = &self.pods[index];
-            let gone = old.iter().filter(|(key, _)| !new.contains_key(*key));
+            let deleted = old.iter().filter(|(key, _)| !new.contains_key(*key));
             let moved = new
                 .iter()
                 .filter(|(key, pod)| old.get(*key).is_none_or(|old| !Arc::ptr_eq(old, pod)));
             let before = moved.clone().filter_map(|(key, _)| old.get_key_value(key));
-            for (_, pod) in gone.chain(moved.clone()).chain(before) {
+            for (_, pod) in deleted.chain(moved.clone()).chain(before) {
                 changed.extend(self.selecting(index, pod).cloned());
             }
         }
@@ -170,7 +170,7 @@ impl Nodes {
         self.nodes.keys().filter(move |key| key.service == *service)
     }
 
-    /// A node that uses a service, if one does.
+    /// One of the nodes that use a service.
     pub(super) fn user(&self, service: &ServiceName) -> Option<&Node> {
         let key = self.of_service(service).next()?;
         self.nodes.get(key)
@@ -195,7 +195,7 @@ impl Nodes {
                 class: register::classify(pod),
                 instance,
                 pod: PodRef::of(pod),
-                awaits_gate: awaits_gate(pod),
+                awaits_readiness_gate: awaits_readiness_gate(pod),
             })
         });
         pods.collect()
@@ -210,7 +210,7 @@ impl Node {
     }
 }
 
-/// The nodes of a cluster that are found through the registry. One whose mesh is gone is in no mesh.
+/// The nodes of a cluster with Cloud Map discovery. A node whose mesh is deleted is not in a mesh.
 fn in_cluster(index: usize, objects: &ClusterObjects) -> impl Iterator<Item = (NodeKey, Node)> {
     objects.virtual_nodes().filter_map(move |node| {
         let cloud_map = node.spec.cloud_map()?;
@@ -230,7 +230,7 @@ fn in_cluster(index: usize, objects: &ClusterObjects) -> impl Iterator<Item = (N
     })
 }
 
-fn awaits_gate(pod: &Pod) -> bool {
+fn awaits_readiness_gate(pod: &Pod) -> bool {
     let mut gates = pod.readiness_gates();
     gates.any(|gate| gate == CLOUD_MAP_GATE) && !pod.has_condition(CLOUD_MAP_GATE)
 }

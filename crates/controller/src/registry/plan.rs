@@ -1,4 +1,4 @@
-//! The decision about one virtual node of one cluster: its pods and the registered instances in, calls out.
+//! The decision for one virtual node of one cluster: its pods and the registered instances in, calls out.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use tombolo_kube::register::{self, Instance, Owner};
 use super::nodes::{NodeKey, NodePod};
 use crate::CLUSTER_ATTRIBUTE;
 
-/// The calls that are due. Lists are sorted by id.
+/// The pending calls. Lists are sorted by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Register these.
+    /// Instances to register.
     pub register: Vec<Instance>,
-    /// Deregister these ids.
+    /// Ids to deregister.
     pub deregister: Vec<String>,
-    /// Addresses of ready pods that are registered for another node or cluster. They stay: first come, first served.
+    /// Addresses of ready pods that are registered for another node or cluster. The first registration stays.
     pub taken: Vec<String>,
 }
 
 /// Compares the pods of a node with the instances of its service. Instances of other nodes and of other clusters are
-/// left alone; those that name no cluster belong to any cluster that has the node.
+/// ignored; an instance without a cluster attribute belongs to any cluster that has the node.
 pub fn plan(
     key: &NodeKey,
     cluster: &str,
@@ -96,7 +96,7 @@ mod tests {
             class: PodClass::Ready,
             instance: instance(id, "red", Some("east")),
             pod: PodRef::default(),
-            awaits_gate: false,
+            awaits_readiness_gate: false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The registry controller against an API in memory that fails as it is told. Time is virtual.
+//! Tests of the registry controller with an API in memory whose failures the tests choose. Time is virtual.
 
 use super::*;
 use crate::CLUSTER_ATTRIBUTE;
@@ -49,13 +49,13 @@ async fn pods_are_registered_with_their_cluster_and_their_gates_opened() {
     cluster.pod("one", "red", "10.0.0.1");
     cluster.pod("other", "blue", "10.0.0.2");
     until("the instance", || ids(&api) == ["10.0.0.1"]).await;
-    until("the gate", || cluster.gate_is_open("one")).await;
-    assert!(!cluster.gate_is_open("other"));
+    until("the gate", || cluster.is_readiness_gate_set("one")).await;
+    assert!(!cluster.is_readiness_gate_set("other"));
     cluster.delete_pod("one");
     until("its end", || ids(&api).is_empty()).await;
 }
 
-/// B6, the registrar's half: at rest, and beside a pod that is refused, hardly anything is called.
+/// B6 for the registry controller: at rest, and beside a rejected pod, hardly any calls are made.
 #[tokio::test(start_paused = true)]
 async fn refused_pod_stops_nothing_but_itself_and_costs_little() {
     let (cluster, api) = (FakeCluster::new("east"), Arc::new(FakeApi::default()));
@@ -106,9 +106,9 @@ async fn drift_is_noticed_and_an_outage_is_caught_up_with() {
     );
 }
 
-/// B7: instances and services that an earlier run left behind go; those of other clusters and people stay.
+/// B7: orphaned instances and services of an earlier run are deleted; those of other clusters and people stay.
 #[tokio::test(start_paused = true)]
-async fn leftovers_of_an_earlier_run_go_and_those_of_others_stay() {
+async fn orphans_of_an_earlier_run_are_deleted_and_those_of_others_stay() {
     let instance = |id: &str, cluster: &str| Instance {
         id: id.to_owned(),
         attributes: [
@@ -199,9 +199,9 @@ async fn equal_addresses_in_two_clusters_are_told_and_the_first_one_stays() {
             address: "10.0.0.1".to_owned()
         }
     );
-    assert!(!west.gate_is_open("one"));
-    // When it is free, it is taken.
+    assert!(!west.is_readiness_gate_set("one"));
+    // A released address is registered.
     east.delete_pod("one");
-    until("the gate", || west.gate_is_open("one")).await;
+    until("the gate", || west.is_readiness_gate_set("one")).await;
     assert_eq!(ids(&api), ["10.0.0.1"]);
 }

@@ -1,20 +1,21 @@
-//! `kubectl apply`: a set of manifests becomes objects, all of it or nothing.
+//! `kubectl apply`: a set of manifests becomes objects, all of them or none.
 
 use k8s_openapi::api::core::v1::Pod;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tombolo_kube::admit::{self, IpFamily};
 use tombolo_kube::manifest::{self, Located, Manifests, Problem};
-use tombolo_kube::{Codec, Denial, FieldPath, ObjectExt};
+use tombolo_kube::{Codec, FieldPath, ObjectExt, Violation};
 
-use super::mesh_objects::{key, resource};
+use super::mesh_object_cache::resource;
 use super::object_store::{Key, Objects};
 use super::{Kind, ReconcileContext, limits, pods};
 
-/// The annotation with the spec of a pod's manifest, because injection changes the pod.
+/// Annotation of a pod with the spec of its manifest. Injection changes the pod, so its own spec cannot be compared
+/// with a manifest.
 const APPLIED: &str = "tombolo.dev/applied";
 
-/// Annotations that the cluster owns: applying a manifest without them does not take them away.
+/// Prefixes of annotations that the cluster owns: applying a manifest without them keeps them.
 const OWN_ANNOTATIONS: [&str; 2] = ["deployment.kubernetes.io/", "cloudMapServiceARN"];
 
 /// The outcome for one object.
@@ -24,7 +25,7 @@ pub struct Applied {
     pub object: String,
     /// The namespace; empty for kinds without one.
     pub namespace: String,
-    /// What was done.
+    /// Whether the object was created, changed or left as it was.
     pub outcome: Outcome,
 }
 
@@ -38,7 +39,7 @@ impl Applied {
     }
 }
 
-/// What `apply` did with an object.
+/// The outcome of `apply` for an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -48,7 +49,7 @@ pub enum Outcome {
     Configured,
     /// It was as the manifest says.
     Unchanged,
-    /// It was read; objects of its kind are not run here.
+    /// It was read and not stored: its kind is not run here.
     Ignored,
 }
 
@@ -63,11 +64,11 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Applies manifests to `objects`, in an order in which whatever an object refers to exists before it.
+/// Applies manifests to `objects`, each object after those that it refers to.
 ///
 /// # Errors
-/// Everything that was refused, with file and line; `objects` is then half-changed and must be thrown away, so
-/// callers work on a clone.
+/// Every problem found, with file and line. `objects` is then half-changed and must be thrown away, so callers work
+/// on a clone.
 pub(crate) fn apply(
     objects: &mut Objects,
     manifests: Manifests,
@@ -75,9 +76,13 @@ pub(crate) fn apply(
 ) -> Result<Vec<Applied>, Vec<Problem>> {
     let (mut outcomes, mut problems) = (Vec::new(), Vec::new());
     for located in manifests.into_apply_order() {
-        match one(objects, &located, context) {
+        match apply_object(objects, &located, context) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(denials) => problems.extend(denials.iter().map(|denial| located.problem(denial))),
+            Err(violations) => problems.extend(
+                violations
+                    .iter()
+                    .map(|violation| located.problem(violation)),
+            ),
         }
     }
     if problems.is_empty() {
@@ -87,13 +92,13 @@ pub(crate) fn apply(
     }
 }
 
-fn one(
+fn apply_object(
     objects: &mut Objects,
     located: &Located<manifest::Object>,
     context: &ReconcileContext<'_>,
-) -> Result<Applied, Vec<Denial>> {
+) -> Result<Applied, Vec<Violation>> {
     let object = &located.object;
-    let Some(key) = key(object) else {
+    let Some(key) = Key::of(object) else {
         return Ok(Applied {
             object: located.title(),
             namespace: object.namespace().unwrap_or_default().to_owned(),
@@ -107,16 +112,16 @@ fn one(
                 "namespace \"{}\" does not exist; add it to the manifests",
                 key.namespace
             );
-            return Err(vec![Denial::new("metadata.namespace", message)]);
+            return Err(vec![Violation::new("metadata.namespace", message)]);
         }
     }
     if objects.object(&key).is_none() && objects.count() >= limits::MAX_OBJECTS {
         let message = format!("a cluster has at most {} objects here", limits::MAX_OBJECTS);
-        return Err(vec![Denial::new(FieldPath::root(), message)]);
+        return Err(vec![Violation::new(FieldPath::root(), message)]);
     }
-    let denials = limits::check(object);
-    if !denials.is_empty() {
-        return Err(denials);
+    let violations = limits::check(object);
+    if !violations.is_empty() {
+        return Err(violations);
     }
     let body = match object {
         manifest::Object::Mesh(new) => admitted(objects, &key, new)?,
@@ -137,17 +142,17 @@ fn one(
     Ok(Applied::new(key, outcome))
 }
 
-/// A mesh object with the defaults of the admission webhooks, if they admit it.
+/// A mesh object with the defaults of the admission webhooks. Errors are the webhooks' denials.
 fn admitted(
     objects: &Objects,
     key: &Key,
     new: &tombolo_kube::crd::Resource,
-) -> Result<Value, Vec<Denial>> {
+) -> Result<Value, Vec<Violation>> {
     let admitted = match objects.object(key).and_then(|old| resource(old)) {
         Some(old) => admit::update(&old, new.clone(), IpFamily::V4),
         None => admit::create(new.clone(), objects.mesh(), IpFamily::V4),
     };
-    Ok(admitted.map_err(|denials| denials.0)?.to_json())
+    Ok(admitted.map_err(|violations| violations.0)?.to_json())
 }
 
 fn bare_pod(
@@ -155,8 +160,8 @@ fn bare_pod(
     key: &Key,
     pod: &Pod,
     context: &ReconcileContext<'_>,
-) -> Result<Outcome, Vec<Denial>> {
-    let denied = |field: &str, message: &str| Err(vec![Denial::new(field, message)]);
+) -> Result<Outcome, Vec<Violation>> {
+    let denied = |field: &str, message: &str| Err(vec![Violation::new(field, message)]);
     let spec = pod.to_json()["spec"].to_string();
     if let Some(old) = objects.get::<Pod>(&key.namespace, &key.name) {
         return if old.is_terminating() {
@@ -201,7 +206,7 @@ fn put(
     }
 }
 
-/// The defaults of the API server that users rely on.
+/// Fills in the API server's defaults that users rely on.
 fn set_defaults(kind: Kind, body: &mut Value) {
     match kind {
         Kind::Deployment if body.pointer("/spec/replicas").is_none() => {
@@ -212,7 +217,7 @@ fn set_defaults(kind: Kind, body: &mut Value) {
     }
 }
 
-/// Copies into a new body what the cluster added to the old one and the manifest does not mention.
+/// Copies into a new body the fields that the cluster added to the old one and the manifest does not mention.
 fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
     let annotations = old
         .pointer("/metadata/annotations")
@@ -223,9 +228,9 @@ fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
         }
     }
     match kind {
-        Kind::Deployment => keep(old, new, "/spec", &["replicas"]),
+        Kind::Deployment => copy_missing(old, new, "/spec", &["replicas"]),
         Kind::Service => {
-            keep(old, new, "/spec", &["type", "clusterIP", "clusterIPs"]);
+            copy_missing(old, new, "/spec", &["type", "clusterIP", "clusterIPs"]);
             let ports = |body: &Value| body.pointer("/spec/ports").cloned();
             let old_ports = ports(old).unwrap_or_default();
             let old_ports = old_ports.as_array().map_or(&[][..], Vec::as_slice);
@@ -237,7 +242,7 @@ fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
                         .all(|name| old.get(name) == port.get(name))
                 };
                 if let Some(old) = old_ports.iter().find(is_same) {
-                    keep(old, port, "", &["protocol", "nodePort"]);
+                    copy_missing(old, port, "", &["protocol", "nodePort"]);
                 }
             }
         }
@@ -246,7 +251,7 @@ fn carry_over(kind: Kind, old: &Value, new: &mut Value) {
 }
 
 /// Copies members of the object at a pointer where the new one lacks them.
-fn keep(old: &Value, new: &mut Value, pointer: &str, members: &[&str]) {
+fn copy_missing(old: &Value, new: &mut Value, pointer: &str, members: &[&str]) {
     let target = new.pointer_mut(pointer).and_then(Value::as_object_mut);
     let (Some(old), Some(target)) = (old.pointer(pointer), target) else {
         return;

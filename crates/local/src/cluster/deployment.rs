@@ -17,16 +17,16 @@ use super::replica_set::{self, controlled_by};
 use super::rollout::{self, Policy, Revision};
 use super::{Kind, ReconcileContext};
 
-/// The label that ties a pod to its revision.
+/// The label that assigns a pod to its revision.
 const HASH: &str = "pod-template-hash";
 
 /// The annotation that counts revisions.
 const REVISION: &str = "deployment.kubernetes.io/revision";
 
-/// `revisionHistoryLimit` where a Deployment does not say.
+/// `revisionHistoryLimit` of a Deployment that sets none.
 const DEFAULT_HISTORY: usize = 10;
 
-/// Creates, numbers, scales and prunes the ReplicaSets of every Deployment, and writes the Deployments' status.
+/// Creates, numbers, scales and prunes the ReplicaSets of every Deployment, and writes the status of the Deployments.
 pub(super) fn reconcile(objects: &mut Objects, context: &ReconcileContext<'_>) {
     for deployment in objects.list::<Deployment>() {
         if !deployment.is_terminating() {
@@ -46,7 +46,7 @@ fn roll_out(objects: &mut Objects, context: &ReconcileContext<'_>, deployment: &
     let latest = sets.last().map_or(0, |set| revision(&set.metadata));
     match sets.iter().find(|set| set.name() == newest_name) {
         None => create_set(objects, context, deployment, &newest_name, latest + 1),
-        // A roll back: an older revision is the newest again.
+        // A rollback: an older revision becomes the newest.
         Some(set) if revision(&set.metadata) < latest => {
             objects.edit::<ReplicaSet>(namespace, &newest_name, |set| {
                 set_revision(&mut set.metadata, latest + 1)
@@ -221,7 +221,7 @@ fn update_status(
     });
 }
 
-/// Why the pods of a Deployment cannot be created: the message of its condition `ReplicaFailure`.
+/// The reason why the pods of a Deployment cannot be created: the message of its condition `ReplicaFailure`.
 pub(crate) fn failure(deployment: &Deployment) -> Option<&str> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     let failure = conditions

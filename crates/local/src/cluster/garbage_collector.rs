@@ -1,4 +1,4 @@
-//! Deletion, and what follows from it: dependents without an owner, and all objects of a namespace that terminates.
+//! Deletion and its consequences: dependents without an owner, and all objects of a namespace that terminates.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::object_store::{Key, Objects};
 use super::{Kind, pods};
 
-/// Deletes an object as a user asks for it: pods and namespaces terminate first, all else is removed at once. `false`
+/// Deletes an object on a user's request: pods and namespaces terminate first, all else is removed at once. `false`
 /// when there is no such object.
 pub(crate) fn delete(
     objects: &mut Objects,
@@ -28,8 +28,8 @@ pub(crate) fn delete(
     }
 }
 
-/// One pass: deletes objects whose owners are all gone and objects of terminating namespaces, and removes terminating
-/// namespaces that are empty.
+/// One pass: deletes objects whose owners are all deleted and objects of terminating namespaces, and removes
+/// terminating namespaces that are empty.
 pub(super) fn reconcile(objects: &mut Objects, now: Timestamp) {
     let all = objects.all();
     let uids: BTreeSet<&str> = all

@@ -6,7 +6,7 @@ use k8s_openapi::Resource;
 use serde::{Deserialize, Serialize};
 use tombolo_kube::crd;
 
-/// What is known of a kind.
+/// The names of a kind, and whether its objects live in a namespace.
 struct Info {
     kind: Kind,
     api_version: &'static str,
@@ -19,7 +19,7 @@ struct Info {
 
 macro_rules! kinds {
     ($($kind:ident $version:expr, $plural:literal, $short:literal, $namespaced:literal;)+) => {
-        /// A kind of object. The order is that in which a set of objects is applied; deletion goes backwards.
+        /// A kind of object, in the order in which a set of objects is applied; deletion uses the reverse order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub(crate) enum Kind {
             $($kind,)+
@@ -77,13 +77,13 @@ impl Kind {
         Self::read(T::API_VERSION, T::KIND)
     }
 
-    /// The kind that a manifest names.
+    /// The kind of a manifest's `apiVersion` and `kind`.
     pub(crate) fn read(api_version: &str, kind: &str) -> Option<Self> {
         Self::find(|info| info.api_version == api_version && info.name == kind)
     }
 
-    /// The kind that a person types: `pod`, `pods`, `po`, `Pod`, `pods.v1`, `virtualnodes.appmesh.k8s.aws`.
-    pub(crate) fn typed(text: &str) -> Option<Self> {
+    /// The kind of a command-line argument: `pod`, `pods`, `po`, `Pod`, `pods.v1`, `virtualnodes.appmesh.k8s.aws`.
+    pub(crate) fn from_argument(text: &str) -> Option<Self> {
         let lower = text.to_ascii_lowercase();
         let word = lower.split('.').next().filter(|word| !word.is_empty())?;
         Self::find(|info| {
@@ -146,9 +146,9 @@ mod tests {
             ("VirtualNode.appmesh.k8s.aws", Kind::VirtualNode),
         ];
         for (text, kind) in pod.into_iter().chain(others) {
-            assert_eq!(Kind::typed(text), Some(kind), "{text}");
+            assert_eq!(Kind::from_argument(text), Some(kind), "{text}");
         }
-        assert_eq!(Kind::typed(""), None);
+        assert_eq!(Kind::from_argument(""), None);
         assert_eq!(Kind::Deployment.singular(), "deployment.apps");
     }
 

@@ -1,33 +1,33 @@
-//! Limits of one cluster: far above what one machine runs, and far below what would exhaust it.
+//! Limits of one cluster: far above the needs of one machine, and far below its exhaustion.
 
 use k8s_openapi::api::core::v1::PodSpec;
 use tombolo_kube::manifest::Object;
-use tombolo_kube::{Denial, FieldPath, PodSpecExt};
+use tombolo_kube::{FieldPath, PodSpecExt, Violation};
 
-/// Pods that a Deployment may ask for.
+/// Maximum replicas of a Deployment.
 const MAX_REPLICAS: i32 = 1_000;
 
-/// Pods of a cluster.
+/// Maximum pods of a cluster.
 pub(crate) const MAX_PODS: usize = 5_000;
 
-/// Objects of a cluster, pods included.
+/// Maximum objects of a cluster, pods included.
 pub(crate) const MAX_OBJECTS: usize = 50_000;
 
-/// Containers of a pod, init containers included. Each is a process with a file system of its own.
+/// Maximum containers of a pod, init containers included. Each is a process with a file system of its own.
 pub(crate) const MAX_CONTAINERS: usize = 100;
 
-/// Volumes of a pod.
+/// Maximum volumes of a pod.
 const MAX_VOLUMES: usize = 200;
 
-/// The limits that an object exceeds by itself.
-pub(super) fn check(object: &Object) -> Vec<Denial> {
-    let mut denials = Vec::new();
+/// A violation for each limit that an object exceeds by itself.
+pub(super) fn check(object: &Object) -> Vec<Violation> {
+    let mut violations = Vec::new();
     if let Object::Deployment(deployment) = object {
         let spec = deployment.spec.as_ref();
-        denials.extend(spec.and_then(|spec| replicas(spec.replicas?)));
+        violations.extend(spec.and_then(|spec| replicas(spec.replicas?)));
     }
     let Some((spec, path)) = pod_spec(object) else {
-        return denials;
+        return violations;
     };
     for (field, count, max) in [
         ("containers", spec.all_containers().count(), MAX_CONTAINERS),
@@ -39,10 +39,10 @@ pub(super) fn check(object: &Object) -> Vec<Denial> {
     ] {
         if count > max {
             let message = format!("has {count} entries; a pod has at most {max} here");
-            denials.push(Denial::new(path.clone().field(field), message));
+            violations.push(Violation::new(path.clone().field(field), message));
         }
     }
-    denials
+    violations
 }
 
 /// The pod spec in an object that has one, with its path.
@@ -57,8 +57,8 @@ pub(crate) fn pod_spec(object: &Object) -> Option<(&PodSpec, FieldPath)> {
     }
 }
 
-/// Why a Deployment cannot have this many replicas.
-pub(crate) fn replicas(replicas: i32) -> Option<Denial> {
+/// The violation when a Deployment has too many replicas.
+pub(crate) fn replicas(replicas: i32) -> Option<Violation> {
     let message = if replicas < 0 {
         format!("is {replicas}; it must be 0 or more")
     } else if replicas > MAX_REPLICAS {
@@ -68,5 +68,5 @@ pub(crate) fn replicas(replicas: i32) -> Option<Denial> {
     } else {
         return None;
     };
-    Some(Denial::new("spec.replicas", message))
+    Some(Violation::new("spec.replicas", message))
 }

@@ -15,7 +15,7 @@ const SUFFIX: usize = 5;
 pub(crate) struct NameGenerator(Mutex<fastrand::Rng>);
 
 impl NameGenerator {
-    /// A generator that repeats itself for the same seed, so that a failing test can be run again.
+    /// Applies a document together with the namespace; the outcomes, or the first problem.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(fastrand::Rng::with_seed(seed)))
     }

@@ -1,4 +1,4 @@
-//! The object store of one cluster: bodies with versions, and a watch for changes.
+//! The object store of one cluster: objects with versions, and a watch for changes.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tombolo_kube::{ClusterObjects, Codec};
+use tombolo_kube::{ClusterObjects, Codec, manifest};
 
 use super::kind::Kind;
-use super::mesh_objects;
+use super::mesh_object_cache;
 use super::names::NameGenerator;
 
 /// Identifies an object of a cluster.
@@ -36,6 +36,16 @@ impl Key {
             name: name.to_owned(),
         }
     }
+
+    /// The key of a manifest's object; `None` for kinds that are not run.
+    pub(crate) fn of(object: &manifest::Object) -> Option<Self> {
+        let kind = match object {
+            manifest::Object::Istio(_) | manifest::Object::NotRun(_) => return None,
+            object => Kind::read(object.api_version(), object.kind())?,
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        Some(Self::new(kind, namespace, object.name()))
+    }
 }
 
 impl std::fmt::Display for Key {
@@ -44,7 +54,7 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// One version of one object. A change makes a new one; readers keep what they hold.
+/// One version of one object. A change makes a new version; readers keep the one that they hold.
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) key: Key,
@@ -52,7 +62,7 @@ pub(crate) struct Object {
     pub(crate) meta: ObjectMeta,
     /// The whole object as the API shows it.
     pub(crate) body: Value,
-    /// The body as a type, read once per version.
+    /// The body decoded as its type, at most once per version.
     typed: OnceLock<Option<Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -92,7 +102,7 @@ impl<T: Metadata<Ty = ObjectMeta> + Codec + Clone + Any + Send + Sync> Stored fo
 pub(crate) struct Objects {
     revision: u64,
     items: BTreeMap<Key, Arc<Object>>,
-    /// Namespaces and mesh objects of `items`, typed. Status may be older than in `items`.
+    /// Typed namespaces and mesh objects of `items`. Their status may be older than in `items`.
     mesh: Arc<ClusterObjects>,
 }
 
@@ -102,8 +112,8 @@ impl Objects {
         self.revision
     }
 
-    /// Namespaces and mesh objects, as admission, conversion and injection look at them. The same `Arc` as long as
-    /// nothing but the status of an object has changed.
+    /// Namespaces and mesh objects, in the form that admission, conversion and injection read. The same `Arc` as long
+    /// as nothing but the status of an object has changed.
     pub(crate) fn mesh(&self) -> &Arc<ClusterObjects> {
         &self.mesh
     }
@@ -113,7 +123,7 @@ impl Objects {
         self.items.get(key)
     }
 
-    /// How many objects there are.
+    /// The number of objects.
     pub(crate) fn count(&self) -> usize {
         self.items.len()
     }
@@ -176,8 +186,7 @@ impl Objects {
         Some(self.commit(key, body))
     }
 
-    /// Replaces a body; what the store owns (uid, times, and the status unless `status` is given) stays.
-    /// `false` when nothing changed.
+    /// Replaces a body; the status and the identity (uid, times, generation) stay. `false` when nothing changed.
     pub(crate) fn replace(&mut self, key: &Key, mut body: Value) -> bool {
         let Some(old) = self.items.get(key).cloned() else {
             return false;
@@ -235,8 +244,8 @@ impl Objects {
         self.put(&old, body)
     }
 
-    /// Begins the deletion of an object; whoever runs it removes it when its processes have ended. The grace period of a
-    /// deletion that has begun can only be shortened.
+    /// Begins the deletion of an object; the owner of its processes removes it when they have ended. The grace period
+    /// of a deletion that has begun can only be shortened.
     pub(crate) fn begin_deletion(&mut self, key: &Key, grace_seconds: i64, now: Timestamp) -> bool {
         self.edit_body(key, |body| {
             let meta = metadata(body);
@@ -251,11 +260,11 @@ impl Objects {
         })
     }
 
-    /// Removes an object for good.
+    /// Removes an object.
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
         let removed = self.items.remove(key)?;
         self.revision += 1;
-        mesh_objects::remove(&mut self.mesh, key);
+        mesh_object_cache::remove(&mut self.mesh, key);
         Some(removed)
     }
 
@@ -290,12 +299,12 @@ impl Objects {
             typed: OnceLock::new(),
         });
         let old = self.items.insert(key, object.clone());
-        mesh_objects::put(&mut self.mesh, old.as_deref(), &object);
+        mesh_object_cache::put(&mut self.mesh, old.as_deref(), &object);
         object
     }
 }
 
-/// The parts of a body that count for its generation.
+/// The parts of a body that count for its generation: all but metadata and status.
 fn content(body: &Value) -> Vec<(&String, &Value)> {
     let fields = body.as_object().into_iter().flatten();
     let is_content = |name: &str| !matches!(name, "metadata" | "status");
@@ -337,7 +346,7 @@ impl Default for ObjectStore {
 }
 
 impl ObjectStore {
-    /// Calls a function with the objects, which must not write or wait.
+    /// Calls a function with the objects. The function must not write to the store or block.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Objects) -> R) -> R {
         read(&self.objects.lock())
     }

@@ -1,4 +1,4 @@
-//! Pods as objects: how they enter the store and how their deletion begins. [`crate::pod`] runs them.
+//! Pods as objects: their creation and the start of their deletion. [`crate::kubelet`] runs them.
 
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use k8s_openapi::jiff::Timestamp;
@@ -8,13 +8,13 @@ use super::limits::MAX_PODS;
 use super::object_store::{Key, Objects};
 use super::{Kind, ReconcileContext};
 
-/// `terminationGracePeriodSeconds` where a pod does not say.
+/// `terminationGracePeriodSeconds` of a pod that sets none.
 const DEFAULT_GRACE_SECONDS: i64 = 30;
 
-/// Why a pod is not created.
+/// The reason why a pod is not created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CreateError {
-    /// The cluster is full.
+    /// The cluster has the maximum number of pods.
     #[error("a cluster has at most {MAX_PODS} pods here")]
     TooMany,
     /// The name is taken.

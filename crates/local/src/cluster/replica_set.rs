@@ -1,4 +1,4 @@
-//! ReplicaSets: pods are created and deleted until there are as many as asked for.
+//! ReplicaSets: pods are created and deleted until the requested number exists.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use super::object_store::{Key, Objects};
 use super::pods::{self, CreateError};
 use super::{Kind, ReconcileContext};
 
-/// Creates the pods that ReplicaSets lack, deletes those they have too many, and writes the ReplicaSets' status.
+/// Creates missing pods of ReplicaSets, deletes surplus ones, and writes the status of the ReplicaSets.
 pub(super) fn reconcile(objects: &mut Objects, context: &ReconcileContext<'_>) {
     let pods = pods_by_owner(objects);
     for set in objects.list::<ReplicaSet>() {
@@ -34,7 +34,7 @@ pub(super) fn pods_by_owner(objects: &Objects) -> BTreeMap<String, Vec<Arc<Pod>>
     owned
 }
 
-/// The reference to an object of the group `apps` that controls another one.
+/// The owner reference to a controlling object of the group `apps`.
 pub(super) fn controlled_by(kind: &str, owner: &ObjectMeta) -> OwnerReference {
     OwnerReference {
         api_version: "apps/v1".to_owned(),
@@ -52,7 +52,7 @@ pub(super) fn replicas(set: &ReplicaSet) -> u32 {
     replicas.map_or(1, |count| u32::try_from(count).unwrap_or(0))
 }
 
-/// Why pods cannot be created: the message of the condition `ReplicaFailure`.
+/// The reason why pods cannot be created: the message of the condition `ReplicaFailure`.
 pub(super) fn failure(set: &ReplicaSet) -> Option<String> {
     let conditions = set.status.as_ref()?.conditions.as_ref()?;
     let mut conditions = conditions.iter();
@@ -104,8 +104,8 @@ fn scale(
     });
 }
 
-/// Which pods stay when there are too many, as in Kubernetes: running before pending, ready before unready, fewer
-/// restarts before more, older before newer.
+/// The order in which pods are kept when there are too many, as in Kubernetes: running before pending, ready before
+/// unready, fewer restarts before more, older before newer.
 fn rank(pod: &Pod) -> (bool, bool, Reverse<i32>, Reverse<Option<Timestamp>>) {
     let restarts = pod
         .container_statuses()

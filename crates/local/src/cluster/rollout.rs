@@ -1,8 +1,8 @@
-//! How many pods each revision of a Deployment should have next: Kubernetes' rolling update, as a pure function.
+//! Kubernetes' rolling update as a pure function: the next number of pods of each revision of a Deployment.
 //!
-//! [`step`] is called after each change; repeated until it changes nothing, it ends with the newest revision
-//! alone. It never plans more than `replicas + max_surge` pods, nor scales down available pods below
-//! `replicas - max_unavailable`.
+//! [`step`] is called after each change; repeated until it changes nothing, it ends with the newest revision alone.
+//! It never plans more than `replicas + max_surge` pods, nor scales down available pods below `replicas -
+//! max_unavailable`.
 
 use k8s_openapi::api::apps::v1::DeploymentSpec;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -10,13 +10,13 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 /// The strategy of a Deployment, with percentages resolved to pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
-    /// Pods wanted in the end.
+    /// Pods wanted at the end of the rollout.
     pub(super) replicas: u32,
-    /// Pods allowed above `replicas` on the way.
+    /// Pods allowed above `replicas` during the rollout.
     pub(super) max_surge: u32,
-    /// Pods allowed to be missing from `replicas` on the way.
+    /// Pods allowed to be missing from `replicas` during the rollout.
     pub(super) max_unavailable: u32,
-    /// `Recreate`: every old pod is gone before the first new one starts.
+    /// `Recreate`: every old pod ends before the first new one starts.
     pub(super) recreate: bool,
 }
 
@@ -32,7 +32,7 @@ impl Policy {
         Self {
             replicas,
             max_surge,
-            // With room neither above nor below, no pod could ever be replaced.
+            // If both were zero, no pod could ever be replaced.
             max_unavailable: max_unavailable.max(u32::from(max_surge == 0)),
             recreate: strategy.type_.as_deref() == Some("Recreate"),
         }
@@ -63,20 +63,20 @@ fn resolve(value: Option<&IntOrString>, whole: u32, round_up: bool) -> u32 {
 pub(super) struct Revision {
     /// The name of the ReplicaSet.
     pub(super) name: String,
-    /// Pods it is asked to have.
+    /// `spec.replicas` of the ReplicaSet.
     pub(super) wanted: u32,
-    /// Pods that serve.
+    /// Pods that are available.
     pub(super) available: u32,
-    /// Pods that exist, those on their way out included.
+    /// Pods that exist, terminating ones included.
     pub(super) present: u32,
 }
 
-/// The next wanted count for each revision that should change. `older` is oldest first.
+/// The next `spec.replicas` of each revision that should change. `older` is oldest first.
 pub(super) fn step(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
     if policy.recreate {
         recreate(policy, newest, older)
     } else {
-        roll(policy, newest, older)
+        rolling_update(policy, newest, older)
     }
 }
 
@@ -92,7 +92,7 @@ fn recreate(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(Stri
     changes
 }
 
-fn roll(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
+fn rolling_update(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, u32)> {
     let total: u32 = newest.wanted + older.iter().map(|old| old.wanted).sum::<u32>();
     if newest.wanted > policy.replicas {
         return vec![(newest.name.clone(), policy.replicas)];
@@ -105,7 +105,7 @@ fn roll(policy: &Policy, newest: &Revision, older: &[Revision]) -> Vec<(String, 
     let least = policy.replicas.saturating_sub(policy.max_unavailable);
     let newest_missing = newest.wanted.saturating_sub(newest.available);
     let mut budget = total.saturating_sub(least).saturating_sub(newest_missing);
-    // Old pods that do not serve go first: removing them fails no request.
+    // Old pods that are not available go first: their removal fails no request.
     let mut wanted: Vec<u32> = older.iter().map(|old| old.wanted).collect();
     for (old, wanted) in older.iter().zip(&mut wanted) {
         let down = old.wanted.saturating_sub(old.available).min(budget);

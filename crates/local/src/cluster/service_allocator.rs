@@ -8,16 +8,16 @@ use tombolo_kube::ObjectExt;
 use tombolo_linux::fabric::Ipv4Range;
 
 use super::object_store::Objects;
-use crate::network::ip_allocation;
+use crate::inter_cluster_network::ip_allocation;
 
-/// What is allocated.
+/// The cluster IPs and node ports in use.
 #[derive(Default)]
 struct Used {
     addresses: BTreeSet<Ipv4Addr>,
     node_ports: BTreeSet<u16>,
 }
 
-/// One pass: each Service that needs an address or a node port gets it.
+/// One pass: allocates the missing cluster IP and node ports of each Service.
 pub(super) fn reconcile(objects: &mut Objects, range: Ipv4Range) {
     let services = objects.list::<Service>();
     let mut used = Used::default();

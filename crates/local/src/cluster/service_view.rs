@@ -1,4 +1,4 @@
-//! Services with their endpoints: what service rules, DNS, load balancers and environment variables are made of.
+//! Services with their endpoints: the input of service rules, DNS, load balancers and environment variables.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -98,8 +98,8 @@ pub(crate) fn hostname(pod: &Pod) -> &str {
     own.unwrap_or(pod.name())
 }
 
-/// The port of a pod that a `targetPort` stands for: `port` where it is absent or 0; a name is looked up among the
-/// ports of the pod's containers.
+/// The container port of a `targetPort`: `port` where it is absent or 0; a name is looked up among the ports of the
+/// pod's containers.
 pub(crate) fn target_port(target: Option<&IntOrString>, port: u16, pod: &Pod) -> Option<u16> {
     match target {
         None | Some(IntOrString::Int(0)) => Some(port),

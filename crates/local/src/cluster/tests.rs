@@ -1,4 +1,4 @@
-//! The controllers over objects alone: what users ask for becomes pods, whatever happens on the way.
+//! The controllers on objects alone: for any sequence of changes, the pods become those that the objects ask for.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -35,8 +35,8 @@ fn active(cluster: &Cluster) -> Vec<Arc<Pod>> {
     pods
 }
 
-/// Takes every pod one step on: new ones become ready, terminating ones go.
-fn live(cluster: &Cluster, limit: usize) {
+/// Advances every pod by one step: new ones become ready, terminating ones are removed.
+fn advance_pods(cluster: &Cluster, limit: usize) {
     for (index, pod) in pods(cluster).into_iter().take(limit).enumerate() {
         if pod.is_terminating() {
             remove(cluster, &pod);
@@ -81,13 +81,13 @@ fn deployment_makes_pods_named_after_its_revision() {
 #[test]
 fn changed_template_replaces_pods_one_by_one_and_keeps_serving() {
     let cluster = cluster_of("east", 0, &deployment("web", 3, 1));
-    live(&cluster, usize::MAX);
+    advance_pods(&cluster, usize::MAX);
     apply_to(&cluster, &deployment("web", 3, 2));
     for _ in 0..40 {
         let serving = pods(&cluster).iter().filter(|pod| pod.is_serving()).count();
         assert!(serving >= 3, "only {serving} serve");
         assert!(active(&cluster).len() <= 4);
-        live(&cluster, usize::MAX);
+        advance_pods(&cluster, usize::MAX);
     }
     assert_eq!(images(&cluster), ["web:2"; 3]);
     let status = cluster.objects.read(Objects::list::<Deployment>)[0]
@@ -108,9 +108,9 @@ fn changed_template_replaces_pods_one_by_one_and_keeps_serving() {
 fn rolling_back_reuses_the_old_revision() {
     let cluster = cluster_of("east", 0, &deployment("web", 1, 1));
     for version in [2, 1] {
-        live(&cluster, usize::MAX);
+        advance_pods(&cluster, usize::MAX);
         apply_to(&cluster, &deployment("web", 1, version));
-        (0..6).for_each(|_| live(&cluster, usize::MAX));
+        (0..6).for_each(|_| advance_pods(&cluster, usize::MAX));
         assert_eq!(images(&cluster), [format!("web:{version}")]);
     }
     assert_eq!(cluster.objects.read(Objects::list::<ReplicaSet>).len(), 2);
@@ -151,7 +151,7 @@ fn deleting_a_deployment_ends_its_pods_and_deleting_a_namespace_all_in_it() {
     assert!(pods(&cluster).iter().all(|pod| pod.is_terminating()));
     apply_to(&cluster, &deployment("other", 1, 1));
     delete(&cluster, Kind::Namespace, "shop", None);
-    (0..4).for_each(|_| live(&cluster, usize::MAX));
+    (0..4).for_each(|_| advance_pods(&cluster, usize::MAX));
     assert_eq!(cluster.objects.read(|objects| objects.all().count()), 0);
 }
 
@@ -209,11 +209,11 @@ proptest! {
                         remove(&cluster, pod);
                     }
                 }
-                Step::Live(count) => live(&cluster, count),
+                Step::Live(count) => advance_pods(&cluster, count),
             }
             apply_to(&cluster, &deployment("web", replicas, version));
         }
-        (0..60).for_each(|_| live(&cluster, usize::MAX));
+        (0..60).for_each(|_| advance_pods(&cluster, usize::MAX));
         let wanted = usize::try_from(replicas).unwrap();
         prop_assert_eq!(images(&cluster), vec![format!("web:{version}"); wanted]);
         let revision = cluster.objects.read(Objects::revision);

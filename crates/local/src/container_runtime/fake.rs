@@ -29,7 +29,7 @@ struct State {
     next: AtomicU32,
     rules: Mutex<FabricRules>,
     refusals: Mutex<Vec<Refusal>>,
-    /// Starts that panic.
+    /// Number of starts that are going to panic.
     panics: AtomicU32,
 }
 
@@ -48,17 +48,17 @@ impl FakeRuntime {
         processes
     }
 
-    /// The rules applied last.
+    /// The rules that were applied last.
     pub(crate) fn rules(&self) -> FabricRules {
         self.0.rules.lock().clone()
     }
 
-    /// Makes so many starts panic.
+    /// Makes the next `count` starts panic.
     pub(crate) fn panic_at_starts(&self, count: u32) {
         self.0.panics.store(count, Ordering::Relaxed);
     }
 
-    /// Makes the network count these as refused.
+    /// Adds refusals to those that the network reports.
     pub(crate) fn refuse(&self, refusals: Vec<Refusal>) {
         *self.0.refusals.lock() = refusals;
     }

@@ -51,7 +51,7 @@ impl PodSandbox for LinuxSandbox {
 
     fn connect(&self, address: SocketAddrV4) -> BoxFuture<'_, io::Result<TcpStream>> {
         async move {
-            // A socket belongs for life to the namespace it was made in, so only its making happens there.
+            // A socket stays in the namespace in which it was created, so only the creation runs there.
             let socket = self.net.netns.run(TcpSocket::new_v4);
             let socket = socket.map_err(io::Error::other)??;
             socket.connect(SocketAddr::V4(address)).await

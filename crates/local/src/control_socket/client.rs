@@ -17,32 +17,32 @@ use super::exec_protocol;
 use super::run_dir::{self, RunDirError};
 use super::types::*;
 
-/// Bytes of an answer that is read whole.
+/// Maximum bytes of an answer that is read as a whole.
 const MAX_ANSWER: usize = 64 << 20;
 
-/// Talks to one runtime. Each call has a connection of its own: calls are rare and come from people.
+/// Talks to one runtime. Each call uses a connection of its own: calls are rare and come from people.
 ///
 /// # Errors
-/// Every call fails when the runtime does not answer ([`Error`] says how), and with [`Error::Refused`] where it names
-/// something that does not exist or that is not understood.
+/// Every call fails when the runtime does not answer, and with [`Error::Refused`] when its arguments are invalid or
+/// name something that does not exist.
 #[derive(Debug, Clone)]
 pub struct Client {
     dir: PathBuf,
 }
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No runtime answers.
     #[error("no runtime named {name} is up; start one with `tombolo up{}`", if name == "default" { String::new() } else { format!(" --name {name}") })]
     NotRunning {
-        /// The name looked for.
+        /// The name of the runtime.
         name: String,
     },
-    /// No runtime can have this name.
+    /// The name is not valid for a runtime.
     #[error(transparent)]
     Name(#[from] RunDirError),
-    /// The runtime refused.
+    /// The runtime refused the request.
     #[error(transparent)]
     Refused(ErrorResponse),
     /// The socket failed.
@@ -111,7 +111,7 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let body = whole(response).await?;
+        let body = read_body(response).await?;
         Err(Error::Refused(
             serde_json::from_slice(&body).unwrap_or_else(|_| {
                 ErrorResponse::new(format!("{status}: {}", String::from_utf8_lossy(&body)))
@@ -126,7 +126,7 @@ impl Client {
         body: Bytes,
     ) -> Result<T, Error> {
         let response = self.send(method, path, body).await?;
-        Ok(serde_json::from_slice(&whole(response).await?)?)
+        Ok(serde_json::from_slice(&read_body(response).await?)?)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
@@ -157,8 +157,7 @@ impl Client {
         self.post("/v1/objects", query).await
     }
 
-    /// Applies manifests, all or nothing.
-    /// The refusal has every problem, each with file and line.
+    /// Applies manifests, all or none. The error lists every problem, each with file and line.
     pub async fn apply(&self, apply: &Apply) -> Result<ApplyReply, Error> {
         self.post("/v1/apply", apply).await
     }
@@ -203,8 +202,8 @@ impl Client {
         self.post("/v1/stop", &()).await
     }
 
-    /// Runs a program in a container with this process' standard input, output and error; its exit code.
-    /// Signals given to `signals` by number reach it.
+    /// Runs a program in a container with this process' standard input, output and error; its exit code. Signal
+    /// numbers sent to `signals` are forwarded to it.
     pub async fn exec(
         &self,
         query: &ExecQuery,
@@ -214,7 +213,7 @@ impl Client {
     }
 }
 
-async fn whole(response: http::Response<Incoming>) -> Result<Bytes, Error> {
+async fn read_body(response: http::Response<Incoming>) -> Result<Bytes, Error> {
     let body = Limited::new(response.into_body(), MAX_ANSWER)
         .collect()
         .await;

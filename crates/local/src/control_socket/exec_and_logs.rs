@@ -17,15 +17,15 @@ use super::selection;
 use super::server::{Input, Shared};
 use super::types::{ErrorResponse, LogQuery};
 use crate::accept_loop;
-use crate::cluster::mesh_objects::is_proxy;
+use crate::cluster::sidecar_injector::is_proxy;
 use crate::cluster::{Cluster, Kind, deployment};
-use crate::pod::ContainerHandle;
-use crate::runtime::state::Runtime;
+use crate::daemon::Daemon;
+use crate::kubelet::ContainerHandle;
 
-/// Bytes of a log sent at a time.
+/// Maximum bytes of a log that are sent at once.
 const CHUNK: usize = 64 << 10;
 
-/// Callers of `exec` at a time; more wait.
+/// Maximum concurrent callers of `exec`; further ones wait.
 const MAX_CALLERS: usize = 1024;
 
 /// The exit codes of shells for programs that cannot be started.
@@ -34,7 +34,7 @@ const NOT_EXECUTABLE: i32 = 126;
 
 /// The handle of a container of the one pod with this name.
 fn container(
-    runtime: &Runtime,
+    daemon: &Daemon,
     cluster: Option<&str>,
     namespace: Option<&str>,
     pod: &str,
@@ -42,7 +42,7 @@ fn container(
 ) -> Result<ContainerHandle, ErrorResponse> {
     let namespace = namespace.unwrap_or("default");
     let mut found = Vec::new();
-    for cluster in selection::clusters(&runtime.clusters, cluster)? {
+    for cluster in selection::clusters(&daemon.clusters, cluster)? {
         found.extend(named_pod(cluster, namespace, pod).map(|pod| (cluster, pod)));
     }
     let (cluster, pod) = match &found[..] {
@@ -82,7 +82,7 @@ fn container(
             names.join(", ")
         )));
     };
-    let mut kubelets = runtime.kubelets.iter();
+    let mut kubelets = daemon.kubelets.iter();
     let handle = kubelets
         .find(|kubelet| kubelet.cluster.name == cluster.name)
         .and_then(|kubelet| kubelet.pod(namespace, pod.name())?.container(&chosen.name));
@@ -94,10 +94,10 @@ fn container(
     })
 }
 
-/// A pod by name, or a pod of `deployment/NAME`, one that serves if there is one.
+/// A pod by name, or a pod of `deployment/NAME`, a serving one if there is one.
 fn named_pod(cluster: &Cluster, namespace: &str, name: &str) -> Option<Arc<Pod>> {
     let (kind, name) = match name.split_once('/') {
-        Some((kind, name)) => (Kind::typed(kind)?, name),
+        Some((kind, name)) => (Kind::from_argument(kind)?, name),
         None => (Kind::Pod, name),
     };
     cluster.objects.read(|objects| match kind {
@@ -112,11 +112,11 @@ fn named_pod(cluster: &Cluster, namespace: &str, name: &str) -> Option<Arc<Pod>>
 }
 
 pub(super) async fn logs(
-    State(runtime): State<Shared>,
+    State(daemon): State<Shared>,
     Input(query): Input<LogQuery>,
 ) -> Result<Response, ErrorResponse> {
     let handle = container(
-        &runtime,
+        &daemon,
         query.cluster.as_deref(),
         query.namespace.as_deref(),
         &query.pod,
@@ -137,7 +137,7 @@ pub(super) async fn logs(
                 Ok((bytes, next)) if !bytes.is_empty() => {
                     return Some((Ok(Bytes::from(bytes)), (log, next)));
                 }
-                Ok(_) if follow && log.grown(offset).await => {}
+                Ok(_) if follow && log.wait_for_output(offset).await => {}
                 Ok(_) => return None,
                 Err(error) => return Some((Err(error), (log, u64::MAX))),
             }
@@ -147,13 +147,13 @@ pub(super) async fn logs(
 }
 
 /// Serves the socket for `exec` until dropped.
-pub(crate) async fn serve_exec(listener: UnixListener, runtime: Arc<Runtime>) {
+pub(crate) async fn serve_exec(listener: UnixListener, daemon: Arc<Daemon>) {
     accept_loop::run("exec", listener, MAX_CALLERS, |stream| {
-        let runtime = runtime.clone();
+        let daemon = daemon.clone();
         async move {
             match tokio::task::spawn_blocking(move || exec_protocol::read(stream.into_std()?)).await
             {
-                Ok(Ok(caller)) => exec(&runtime, caller).await,
+                Ok(Ok(caller)) => exec(&daemon, caller).await,
                 Ok(Err(error)) => tracing::debug!(%error, "exec request not understood"),
                 Err(error) => tracing::debug!(%error, "exec request abandoned"),
             }
@@ -162,10 +162,10 @@ pub(crate) async fn serve_exec(listener: UnixListener, runtime: Arc<Runtime>) {
     .await;
 }
 
-async fn exec(runtime: &Runtime, mut caller: Caller) {
+async fn exec(daemon: &Daemon, mut caller: Caller) {
     let query = &caller.query;
     let handle = container(
-        runtime,
+        daemon,
         query.cluster.as_deref(),
         query.namespace.as_deref(),
         &query.pod,
@@ -191,14 +191,14 @@ async fn exec(runtime: &Runtime, mut caller: Caller) {
         })
     };
     // A terminal that controls the caller's own session cannot control another one. It can still be read and written,
-    // and the caller passes signals on, so only job control is missing then.
+    // and the caller forwards signals, so only job control is missing then.
     let mut started = start(query.terminal).await;
     if query.terminal && started.is_err() {
         started = start(false).await;
     }
     match started {
         Ok(session) => {
-            // Whoever reads what the program writes waits for the last copy to be closed.
+            // A reader of the program's output waits until the last copy of the descriptor is closed.
             drop(stdio);
             caller.attach(session).await;
         }

@@ -25,10 +25,10 @@ use tombolo_linux::container::Process;
 use super::client::Error;
 use super::types::{ErrorResponse, ExecQuery};
 
-/// Bytes of the first line.
+/// Maximum bytes of the first line.
 const MAX_LINE: usize = 256 << 10;
 
-/// How long a caller may take for its first line.
+/// Deadline for the caller's first line.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ enum Message {
     Refused(ErrorResponse),
 }
 
-/// The caller's side. See [`super::Client::exec`].
+/// The client side. See [`super::Client::exec`].
 pub(super) async fn run(
     socket: &Path,
     query: &ExecQuery,
@@ -123,7 +123,7 @@ pub(super) fn read(stream: StdUnixStream) -> io::Result<Caller> {
 }
 
 impl Caller {
-    /// Answers that nothing will run.
+    /// Answers that the program is not started.
     pub(super) async fn refuse(self, error: ErrorResponse) {
         self.send(Message::Refused(error)).await;
     }
@@ -142,7 +142,7 @@ impl Caller {
         .await;
     }
 
-    /// Passes signals on until the program ends; when the caller goes away, the program is killed.
+    /// Forwards signals until the program ends; kills the program when the caller disconnects.
     pub(super) async fn attach(self, session: Process) {
         let _ = async {
             self.stream.set_nonblocking(true)?;

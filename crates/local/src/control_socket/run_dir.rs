@@ -1,4 +1,4 @@
-//! The directory of a running runtime: private, one for each name, with its sockets.
+//! The directory of a running runtime: private, named after the runtime, with its sockets.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,23 +16,23 @@ pub(crate) const CONTROL: &str = "control.sock";
 /// The socket for `exec`.
 pub(crate) const EXEC: &str = "exec.sock";
 
-/// The file with the [`LaunchSpec`](crate::runtime::LaunchSpec).
+/// The file with the [`LaunchSpec`](crate::daemon::LaunchSpec).
 pub(crate) const OPTIONS: &str = "options.json";
 
 /// The files in the directory of a runtime.
 const FILES: [&str; 3] = [CONTROL, EXEC, OPTIONS];
 
-/// How often a directory that vanishes, or is locked briefly, is looked at again, and the pause between.
+/// Attempts to open a directory that vanishes or is locked briefly, and the pause between them.
 const ATTEMPTS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The longest path of a socket that the kernel takes.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// Why a runtime cannot have a directory.
+/// The reason why a runtime cannot have a directory.
 #[derive(Debug, thiserror::Error)]
 pub enum RunDirError {
-    /// The name cannot be that of a directory.
+    /// The name is not valid as the name of a directory.
     #[error("{0:?} is not a name; use up to 40 letters, digits, - and _")]
     Name(String),
     /// A runtime of this name is running or starting.
@@ -40,20 +40,20 @@ pub enum RunDirError {
         "a runtime named {0} is already up; stop it with `tombolo down --name {0}`, or give this one another --name"
     )]
     Taken(String),
-    /// The directory cannot be made, or is somebody else's.
+    /// The directory cannot be created, or belongs to another user.
     #[error("{path}: {cause}; set TOMBOLO_HOME to a directory of yours", path = path.display())]
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         #[source]
         cause: io::Error,
     },
 }
 
-/// The directories in which this user's runtimes may have theirs, the first one for new ones: `$TOMBOLO_HOME`, or else
-/// `$XDG_RUNTIME_DIR/tombolo` and `/tmp/tombolo-<uid>`. Both, so that a terminal with the variable and a script without
-/// it mean the same runtime.
+/// The parent directories of this user's runtimes, the first one for new runtimes: `$TOMBOLO_HOME`, or else
+/// `$XDG_RUNTIME_DIR/tombolo` and `/tmp/tombolo-<uid>`. Both are searched, so that a terminal with the variable and a
+/// script without it find the same runtime.
 fn roots() -> Vec<PathBuf> {
     let variable = |name: &str| {
         std::env::var_os(name)
@@ -64,7 +64,7 @@ fn roots() -> Vec<PathBuf> {
     if let Some(home) = variable("TOMBOLO_HOME") {
         return vec![home];
     }
-    // After `su` and `sudo` it is often somebody else's.
+    // After `su` and `sudo`, `XDG_RUNTIME_DIR` often belongs to another user.
     let usable = |dir: &PathBuf| {
         dir.is_absolute() && fs::metadata(dir).is_ok_and(|meta| meta.is_dir() && meta.uid() == own)
     };
@@ -76,10 +76,10 @@ fn roots() -> Vec<PathBuf> {
         .collect()
 }
 
-/// The directory of one runtime: where it answers, or where it would be made.
+/// The directory of one runtime, whether it exists or not.
 ///
 /// # Errors
-/// The name cannot be that of a directory.
+/// The name is not valid as the name of a directory.
 pub(crate) fn of(name: &str) -> Result<PathBuf, RunDirError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !(1..=40).contains(&name.len()) || !name.bytes().all(is_plain) {
@@ -90,24 +90,24 @@ pub(crate) fn of(name: &str) -> Result<PathBuf, RunDirError> {
     Ok(candidates.swap_remove(answers.unwrap_or(0)))
 }
 
-/// Whether a runtime answers there.
+/// Whether a runtime answers in this directory.
 pub(crate) fn alive(dir: &Path) -> bool {
     UnixStream::connect(dir.join(CONTROL)).is_ok()
 }
 
-/// The directory of a new runtime, locked until this process ends, however it ends. Dropped, it is removed.
+/// The directory of a new runtime, locked until this process ends. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
-    /// Locked.
+    /// Holds the lock.
     _directory: File,
 }
 
 impl RunDir {
-    /// Creates the directory; what a killed runtime left behind is removed.
+    /// Creates the directory, and removes the files of a killed runtime from it.
     ///
     /// # Errors
-    /// A runtime of that name is running or starting, or the directory is not ours alone.
+    /// A runtime of that name is running or starting, or the directory belongs to another user.
     pub(crate) fn create(path: &Path) -> Result<Self, RunDirError> {
         let failed = |cause: io::Error| RunDirError::Unusable {
             path: path.to_owned(),
@@ -119,7 +119,7 @@ impl RunDir {
             return Err(failed(cause));
         }
         create_private(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-        // Whoever has the name may be removing the directory now: it is looked for again then.
+        // Another process may be removing the directory: it is opened again then.
         for attempt in 1..=ATTEMPTS {
             let directory = match create_private(path).and_then(|()| File::open(path)) {
                 Ok(directory) => directory,
@@ -127,7 +127,7 @@ impl RunDir {
                 Err(error) => return Err(failed(error)),
             };
             match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-                // It may also be locked for a moment by a runtime that sweeps.
+                // A runtime that removes stale directories also locks it for a moment.
                 Err(Errno::WOULDBLOCK) if !alive(path) && attempt < ATTEMPTS => {
                     std::thread::sleep(PAUSE);
                     continue;
@@ -142,8 +142,8 @@ impl RunDir {
             if !fs::metadata(path).is_ok_and(|meta| meta.ino() == inode) {
                 continue;
             }
-            empty(path).map_err(failed)?;
-            sweep(path);
+            remove_files(path).map_err(failed)?;
+            remove_stale_siblings(path);
             return Ok(Self {
                 path: path.to_owned(),
                 _directory: directory,
@@ -160,12 +160,12 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        let _ = empty(&self.path).and_then(|()| fs::remove_dir(&self.path));
+        let _ = remove_files(&self.path).and_then(|()| fs::remove_dir(&self.path));
     }
 }
 
-/// Removes our files from a directory. One that holds anything else stays as it is.
-fn empty(dir: &Path) -> io::Result<()> {
+/// Removes the files of a runtime from a directory. A directory that holds anything else stays unchanged.
+fn remove_files(dir: &Path) -> io::Result<()> {
     let mut ours = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -178,24 +178,24 @@ fn empty(dir: &Path) -> io::Result<()> {
     ours.iter().try_for_each(fs::remove_file)
 }
 
-/// Removes what killed runtimes have left beside this one.
-fn sweep(dir: &Path) {
+/// Removes the directories of killed runtimes beside this one.
+fn remove_stale_siblings(dir: &Path) {
     let siblings = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
     for sibling in siblings.into_iter().flatten().flatten() {
         let path = sibling.path();
-        // One without this file is being created.
+        // A directory without this file is being created.
         if path != dir
             && path.join(OPTIONS).is_file()
             && let Ok(directory) = File::open(&path)
             && flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok()
         {
-            let _ = empty(&path).and_then(|()| fs::remove_dir(&path));
+            let _ = remove_files(&path).and_then(|()| fs::remove_dir(&path));
         }
     }
 }
 
-/// Creates a directory that only its owner enters, or checks that an existing one is ours: in a shared directory such
-/// as `/tmp` another user may have created it already.
+/// Creates a directory that only its owner can enter, or checks that an existing one belongs to this user: in a
+/// shared directory such as `/tmp` another user may have created it already.
 fn create_private(dir: &Path) -> io::Result<()> {
     let created = fs::DirBuilder::new()
         .mode(0o700)
@@ -226,7 +226,7 @@ mod tests {
         drop(UnixListener::bind(dir.join(CONTROL)).unwrap());
         let claim = RunDir::create(&dir).unwrap();
         assert!(!dir.join(CONTROL).exists());
-        // Before it answers and after: the name is taken.
+        // The name is taken before the runtime answers and after.
         assert!(
             RunDir::create(&dir)
                 .unwrap_err()
@@ -279,7 +279,7 @@ mod tests {
         let claim = RunDir::create(&sibling("demo")).unwrap();
         assert!(!sibling("dead").exists() && sibling("new").exists());
         assert!(sibling("alive").join(OPTIONS).exists());
-        // Nor is a name taken that would cost somebody's files.
+        // A directory with other files in it is refused.
         let error = RunDir::create(&sibling("documents"))
             .unwrap_err()
             .to_string();

@@ -1,4 +1,4 @@
-//! Which objects a request means: kinds, namespaces, names and labels.
+//! The selection of a request's objects: by kinds, namespaces, names and labels.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tombolo_kube::selector::{Labels, matches};
 use super::types::ErrorResponse;
 use crate::cluster::{Cluster, Kind, Object};
 
-/// The kinds that `all` means, in the order of `kubectl get all`.
+/// The kinds of `all`, in the order of `kubectl get all`.
 const ALL: [Kind; 10] = [
     Kind::Pod,
     Kind::Service,
@@ -28,7 +28,7 @@ pub(super) fn kinds(text: &str) -> Result<Vec<Kind>, ErrorResponse> {
         return Ok(ALL.to_vec());
     }
     let read = |word: &str| {
-        Kind::typed(word.trim()).ok_or_else(|| {
+        Kind::from_argument(word.trim()).ok_or_else(|| {
             let known: Vec<_> = Kind::all().map(Kind::plural).collect();
             ErrorResponse::new(format!(
                 "there is no kind \"{word}\"; there are {}",
@@ -39,7 +39,7 @@ pub(super) fn kinds(text: &str) -> Result<Vec<Kind>, ErrorResponse> {
     text.split(',').map(read).collect()
 }
 
-/// The clusters meant by a name; all without one.
+/// The clusters that a name selects; all when there is no name.
 pub(super) fn clusters<'a>(
     all: &'a [Arc<Cluster>],
     name: Option<&str>,
@@ -56,7 +56,7 @@ pub(super) fn clusters<'a>(
     }
 }
 
-/// The one cluster meant by a name, or the only one.
+/// The cluster of this name, or the only one.
 pub(super) fn cluster<'a>(
     all: &'a [Arc<Cluster>],
     name: Option<&str>,
@@ -77,7 +77,7 @@ fn names(all: &[Arc<Cluster>]) -> String {
         .join(", ")
 }
 
-/// A label selector as kubectl takes it.
+/// A label selector in kubectl's syntax.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Selector(LabelSelector);
 
@@ -119,7 +119,7 @@ impl Selector {
         }))
     }
 
-    /// Whether labels satisfy it.
+    /// Whether labels match it.
     pub fn matches(&self, labels: &Labels) -> bool {
         matches(&self.0, labels)
     }
@@ -150,7 +150,7 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-/// Objects of a cluster.
+/// Selects objects of a cluster.
 pub(super) fn select(
     cluster: &Cluster,
     kinds: &[Kind],

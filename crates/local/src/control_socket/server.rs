@@ -13,15 +13,14 @@ use tombolo_kube::manifest::{self, Manifests, Problem, Strictness};
 
 use super::selection::{self, Selector};
 use super::types::*;
-use crate::cluster::mesh_objects::key;
 use crate::cluster::{Cluster, Key, apply, garbage_collector, limits, now};
-use crate::network::inter_cluster_rules::NetworkPolicy;
-use crate::runtime::state::Runtime;
+use crate::daemon::Daemon;
+use crate::inter_cluster_network::network_policy::NetworkPolicy;
 
-/// Bytes of a request.
+/// Maximum bytes of a request.
 const MAX_REQUEST: usize = 32 << 20;
 
-pub(super) type Shared = Arc<Runtime>;
+pub(super) type Shared = Arc<Daemon>;
 
 type Answer<T> = Result<Json<T>, ErrorResponse>;
 
@@ -31,7 +30,7 @@ impl IntoResponse for ErrorResponse {
     }
 }
 
-/// A JSON body whose faults are answered as [`ErrorResponse`].
+/// A JSON body whose errors are answered as [`ErrorResponse`].
 pub(super) struct Input<T>(pub(super) T);
 
 impl<T: serde::de::DeserializeOwned> FromRequest<Shared> for Input<T> {
@@ -46,10 +45,10 @@ impl<T: serde::de::DeserializeOwned> FromRequest<Shared> for Input<T> {
 }
 
 /// Serves the control socket until dropped.
-pub(crate) async fn serve(listener: UnixListener, runtime: Arc<Runtime>) -> std::io::Result<()> {
-    let info = async |State(runtime): State<Shared>| Json(runtime.info().await);
-    let status = async |State(runtime): State<Shared>| Json(runtime.status().await);
-    let rules = async |State(runtime): State<Shared>| Json(runtime.network.list());
+pub(crate) async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Result<()> {
+    let info = async |State(daemon): State<Shared>| Json(daemon.info().await);
+    let status = async |State(daemon): State<Shared>| Json(daemon.status().await);
+    let rules = async |State(daemon): State<Shared>| Json(daemon.network.list());
     let router = Router::new()
         .route("/v1/info", get(info))
         .route("/v1/status", get(status))
@@ -63,18 +62,18 @@ pub(crate) async fn serve(listener: UnixListener, runtime: Arc<Runtime>) -> std:
         .route("/v1/rules/deny", post(deny))
         .route("/v1/stop", post(stop))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
-        .with_state(runtime);
+        .with_state(daemon);
     axum::serve(listener, router).await
 }
 
 async fn objects(
-    State(runtime): State<Shared>,
+    State(daemon): State<Shared>,
     Input(query): Input<Query>,
 ) -> Answer<Vec<ClusterObjects>> {
     let kinds = selection::kinds(&query.kind)?;
     let selector = query.selector.as_deref().map(Selector::read).transpose()?;
     let (namespace, name) = (query.namespace.as_deref(), query.name.as_deref());
-    let clusters = selection::clusters(&runtime.clusters, query.cluster.as_deref())?;
+    let clusters = selection::clusters(&daemon.clusters, query.cluster.as_deref())?;
     let found = clusters.into_iter().map(|cluster| {
         let items = selection::select(cluster, &kinds, namespace, name, selector.as_ref());
         ClusterObjects {
@@ -93,10 +92,10 @@ async fn objects(
 }
 
 async fn apply_manifests(
-    State(runtime): State<Shared>,
+    State(daemon): State<Shared>,
     Input(request): Input<Apply>,
 ) -> Answer<ApplyReply> {
-    let cluster = selection::cluster(&runtime.clusters, request.cluster.as_deref())?;
+    let cluster = selection::cluster(&daemon.clusters, request.cluster.as_deref())?;
     let read = read(
         &request.sources,
         request.validate,
@@ -104,16 +103,16 @@ async fn apply_manifests(
     )?;
     let unknown = read.warnings.iter().map(ToString::to_string);
     let objects = read.objects.iter();
-    let warnings = unknown.chain(objects.flat_map(|located| runtime.warnings(located)));
+    let warnings = unknown.chain(objects.flat_map(|located| daemon.warnings(located)));
     let warnings = warnings.collect();
     let applied = apply_to(cluster, read, request.dry_run).map_err(invalid)?;
     Ok(Json(ApplyReply { applied, warnings }))
 }
 
-/// Applies manifests to a cluster, all or nothing; to a copy of its objects only with `dry_run`.
+/// Applies manifests to a cluster, all or none; with `dry_run` only to a copy of its objects.
 ///
 /// # Errors
-/// Everything that was refused, with file and line.
+/// Every problem found, with file and line.
 pub(crate) fn apply_to(
     cluster: &Cluster,
     manifests: Manifests,
@@ -155,10 +154,10 @@ fn invalid(problems: Vec<Problem>) -> ErrorResponse {
 }
 
 async fn delete(
-    State(runtime): State<Shared>,
+    State(daemon): State<Shared>,
     Input(request): Input<Delete>,
 ) -> Answer<Vec<String>> {
-    let cluster = selection::cluster(&runtime.clusters, request.cluster.as_deref())?;
+    let cluster = selection::cluster(&daemon.clusters, request.cluster.as_deref())?;
     let (namespace, name) = (request.namespace.as_deref(), request.name.as_deref());
     let keys: Vec<Key> = if request.sources.is_empty() {
         if name.is_none() && request.selector.is_none() {
@@ -179,14 +178,14 @@ async fn delete(
         let keys = read
             .objects
             .iter()
-            .filter_map(|located| key(&located.object));
+            .filter_map(|located| Key::of(&located.object));
         let exists = |key: &Key| {
             cluster
                 .objects
                 .read(|objects| objects.object(key).is_some())
         };
         let mut keys: Vec<Key> = keys.filter(exists).collect();
-        // Objects that refer to others come before them.
+        // Objects that refer to others are deleted before them.
         keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
         keys
     };
@@ -198,13 +197,13 @@ async fn delete(
     Ok(Json(keys.iter().map(ToString::to_string).collect()))
 }
 
-async fn scale(State(runtime): State<Shared>, Input(request): Input<Scale>) -> Answer<()> {
-    let cluster = selection::cluster(&runtime.clusters, request.cluster.as_deref())?;
+async fn scale(State(daemon): State<Shared>, Input(request): Input<Scale>) -> Answer<()> {
+    let cluster = selection::cluster(&daemon.clusters, request.cluster.as_deref())?;
     let namespace = request.namespace.as_deref().unwrap_or("default");
     let name = request.name.rsplit('/').next().unwrap_or_default();
     let replicas = i32::try_from(request.replicas).unwrap_or(i32::MAX);
-    if let Some(denial) = limits::replicas(replicas) {
-        let message = format!("--replicas {}", denial.message);
+    if let Some(violation) = limits::replicas(replicas) {
+        let message = format!("--replicas {}", violation.message);
         return Err(ErrorResponse::new(message));
     }
     let found = cluster.objects.write(|objects| {
@@ -221,26 +220,26 @@ async fn scale(State(runtime): State<Shared>, Input(request): Input<Scale>) -> A
     })
 }
 
-async fn allow(State(runtime): State<Shared>, Input(rule): Input<PortRule>) -> Answer<()> {
-    change_rules(&runtime, &rule, NetworkPolicy::allow).await
+async fn allow(State(daemon): State<Shared>, Input(rule): Input<PortRule>) -> Answer<()> {
+    change_rules(&daemon, &rule, NetworkPolicy::allow).await
 }
 
-async fn deny(State(runtime): State<Shared>, Input(rule): Input<PortRule>) -> Answer<()> {
-    change_rules(&runtime, &rule, NetworkPolicy::deny).await
+async fn deny(State(daemon): State<Shared>, Input(rule): Input<PortRule>) -> Answer<()> {
+    change_rules(&daemon, &rule, NetworkPolicy::deny).await
 }
 
 async fn change_rules(
-    runtime: &Runtime,
+    daemon: &Daemon,
     rule: &PortRule,
     change: fn(&mut NetworkPolicy, &PortRule),
 ) -> Answer<()> {
-    let changed = runtime.network.change(rule, change).await;
+    let changed = daemon.network.change(rule, change).await;
     changed
         .map(Json)
         .map_err(|error| ErrorResponse::new(error.to_string()))
 }
 
-async fn stop(State(runtime): State<Shared>) -> Json<()> {
-    runtime.stop.notify_one();
+async fn stop(State(daemon): State<Shared>) -> Json<()> {
+    daemon.stop.notify_one();
     Json(())
 }

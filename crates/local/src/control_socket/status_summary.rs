@@ -14,7 +14,7 @@ fn status_word(pod: &Pod) -> String {
         return "Terminating".to_owned();
     }
     for (index, container) in pod.init_statuses().iter().enumerate() {
-        // A native sidecar that runs has done its part, as in kubectl's printer.
+        // A running native sidecar counts as completed, as in kubectl's printer.
         if sidecars(pod).any(|name| name == container.name) && container.started == Some(true) {
             continue;
         }
@@ -53,7 +53,7 @@ fn status_word(pod: &Pod) -> String {
         .unwrap_or_else(|| phase.to_owned())
 }
 
-/// How many of the containers that keep running are ready, and how many there are; native sidecars count.
+/// The number of ready containers that keep running, and the number of all of them; native sidecars count.
 fn ready(pod: &Pod) -> (usize, usize) {
     let containers = pod.spec.as_ref().map_or(0, |spec| spec.containers.len());
     let is_sidecar = |status: &&ContainerStatus| sidecars(pod).any(|name| name == status.name);
@@ -63,14 +63,14 @@ fn ready(pod: &Pod) -> (usize, usize) {
     (ready, containers + sidecars(pod).count())
 }
 
-/// Names of init containers that keep running beside the others.
+/// Names of native sidecars: init containers that keep running beside the others.
 fn sidecars(pod: &Pod) -> impl Iterator<Item = &str> {
     let init = pod.spec.iter().flat_map(PodSpecExt::init_containers);
     init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
         .map(|container| container.name.as_str())
 }
 
-/// A pod without its processes, which only the runtime knows.
+/// A pod without its process ids, which only the runtime knows.
 pub(crate) fn pod_view(cluster: &str, pod: &Pod) -> PodView {
     let (ready, containers) = ready(pod);
     let statuses = pod.container_statuses().iter().chain(pod.init_statuses());
@@ -87,13 +87,13 @@ pub(crate) fn pod_view(cluster: &str, pod: &Pod) -> PodView {
     }
 }
 
-/// A pod as its document describes it; `None` where the document is none of a pod.
+/// A pod from its document; `None` where the document is not a pod.
 pub fn pod_of_document(cluster: &str, document: &Value) -> Option<PodView> {
     let pod = Pod::from_json(document).ok()?;
     Some(pod_view(cluster, &pod))
 }
 
-/// Why a pod is not ready, in a sentence.
+/// The reason why a pod is not ready, in a sentence.
 fn waiting(pod: &Pod) -> Option<String> {
     if pod.has_condition("Ready") {
         return None;

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tombolo_kube::manifest::Strictness;
 
 pub use crate::cluster::apply::{Applied, Outcome};
-pub use crate::network::diagnosis::Finding;
-pub use crate::network::inter_cluster_rules::{PortRule, RuleView};
+pub use crate::inter_cluster_network::diagnosis::Finding;
+pub use crate::inter_cluster_network::network_policy::{PortRule, RuleView};
 use crate::progress::Event;
 
 /// Names, addresses and clusters of a runtime.
@@ -22,7 +22,7 @@ pub struct Info {
     pub region: String,
     /// Endpoint of the AWS APIs, for users of the host.
     pub api: String,
-    /// Where proxies find their configuration, inside of the fabric.
+    /// Address of the xDS server inside the fabric.
     pub xds: String,
     /// `tombolo` or `envoy`.
     pub proxy: String,
@@ -79,7 +79,7 @@ pub struct Status {
     pub workloads: Vec<Workload>,
     /// Pods with their processes.
     pub pods: Vec<PodView>,
-    /// Mesh objects that did not reach the control plane, and why.
+    /// Mesh objects that are not in the control plane, with the reasons.
     pub mesh_problems: Vec<MeshProblem>,
     /// Flows between clusters that are refused.
     pub findings: Vec<Finding>,
@@ -102,7 +102,7 @@ pub struct Workload {
     pub total: u32,
     /// Whether every pod is of the newest revision and ready.
     pub complete: bool,
-    /// Why it is not complete.
+    /// The reason why it is not complete.
     pub waiting: Option<String>,
 }
 
@@ -123,7 +123,7 @@ pub struct PodView {
     pub ready: usize,
     /// Containers.
     pub containers: usize,
-    /// How often containers were started again.
+    /// The total restarts of its containers.
     pub restarts: i32,
     /// Running containers and the process ids that the host sees.
     pub processes: Vec<ProcessView>,
@@ -191,7 +191,7 @@ pub struct Apply {
     pub cluster: Option<String>,
     /// The files.
     pub sources: Vec<Source>,
-    /// How unknown fields are treated.
+    /// The treatment of unknown fields.
     #[serde(default)]
     pub validate: Strictness,
     /// The namespace of objects that name none.
@@ -207,7 +207,7 @@ pub struct Apply {
 pub struct ApplyReply {
     /// Objects, in the order in which they were applied.
     pub applied: Vec<Applied>,
-    /// What is not run as written, with file and line.
+    /// Parts that are not run as written, with file and line.
     pub warnings: Vec<String>,
 }
 
@@ -231,7 +231,7 @@ pub struct Delete {
     /// All objects of these files.
     #[serde(default)]
     pub sources: Vec<Source>,
-    /// Instead of the pod's own grace period; 0 kills.
+    /// Overrides the pods' own grace period, in seconds; 0 kills at once.
     #[serde(default)]
     pub grace_seconds: Option<i64>,
 }
@@ -260,10 +260,10 @@ pub struct LogQuery {
     pub pod: String,
     /// The container; the first that is not the proxy where absent.
     pub container: Option<String>,
-    /// The run before the current one.
+    /// Whether the log is that of the run before the current one.
     #[serde(default)]
     pub previous: bool,
-    /// Only the last lines.
+    /// Only this number of lines, from the end.
     pub tail: Option<usize>,
     /// Whether the stream goes on until the container ends.
     #[serde(default)]
@@ -292,7 +292,7 @@ pub struct ExecQuery {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}", std::iter::once(.message).chain(.problems).map(String::as_str).collect::<Vec<_>>().join("\n"))]
 pub struct ErrorResponse {
-    /// What is wrong, and what to do.
+    /// The problem, and a remedy where one exists.
     pub message: String,
     /// Details, one per line, with file and line where there is one.
     #[serde(default)]

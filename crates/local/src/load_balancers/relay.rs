@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use crate::accept_loop;
 
-/// Connections of one load balancer at a time; more wait in the listen queue.
+/// Maximum concurrent connections of one load balancer; further ones wait in the listen queue.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// How long a pod may take to accept.
+/// Deadline for connecting to a pod.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pods tried for one connection.
+/// Maximum pods that are tried for one connection.
 const ATTEMPTS: usize = 3;
 
-/// Relays connections of `listener` until dropped. `targets` are the pods that are ready now.
+/// Relays connections of `listener` until dropped. `targets` are the pods that are ready.
 pub(super) async fn serve(listener: TcpListener, targets: watch::Receiver<Vec<SocketAddrV4>>) {
     accept_loop::run("load balancer", listener, MAX_CONNECTIONS, |client| {
         let candidates = targets.borrow().clone();

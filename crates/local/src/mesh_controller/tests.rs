@@ -101,7 +101,7 @@ async fn mesh_of_two_clusters_is_one_and_lives_until_the_last_lets_go() {
     })
     .await;
     delete(&east, Kind::Mesh, "m", Some(0));
-    // The west still asks for it: another object of its mesh comes through after the deletion was seen.
+    // The west still desires it: another object of its mesh is reconciled after the deletion was observed.
     apply_to(&west, &format!("{}{NODE}", members("ALLOW_ALL")));
     let node = ResourceKey::new("m", MeshKind::VirtualNode, "color_shop");
     until("the node", async || {

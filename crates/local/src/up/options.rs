@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use tombolo_kube::manifest::{self, Manifests, Problem};
 
 pub use crate::control_socket::Source;
-pub use crate::network::inter_cluster_rules::{Policy, PortRule};
+pub use crate::inter_cluster_network::network_policy::{Policy, PortRule};
 
-/// Bytes of a manifest that is read from a file.
+/// Maximum bytes of a manifest file.
 const MAX_BYTES: u64 = 8 << 20;
 
 impl Source {
@@ -104,7 +104,7 @@ impl ClusterSource {
     /// Reads the manifests.
     ///
     /// # Errors
-    /// Everything that is wrong in them.
+    /// Every problem found in them.
     pub(crate) fn read(&self) -> Result<Manifests, Errors> {
         let sources = self.manifests.iter();
         let sources = sources.map(|source| manifest::Source::new(&source.name, &source.text));
@@ -127,13 +127,13 @@ pub enum ProxyKind {
 /// The options of `up`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
-    /// Name of this runtime; one of each name may run.
+    /// Name of this runtime, unique among the running ones.
     pub name: String,
     /// The clusters, in order.
     pub clusters: Vec<ClusterSource>,
-    /// Files that map images to commands; later ones win.
+    /// Images files, which map images to commands; later ones override earlier ones.
     pub images: Vec<Source>,
-    /// Where relative commands of the images files start.
+    /// The directory that relative commands of the images files are resolved against.
     pub images_dir: PathBuf,
     /// The range of all clusters: `10.0.0.0/16`.
     pub vpc: String,
@@ -143,28 +143,28 @@ pub struct Options {
     pub account: String,
     /// The region in ARNs.
     pub region: String,
-    /// Where the AWS APIs listen on the host; port 0 takes any.
+    /// The address of the AWS APIs on the host; port 0 takes any free one.
     pub api: SocketAddr,
-    /// Whether any other port will do when that one is taken.
+    /// Whether any other port is used when that one is taken.
     pub other_api_port: bool,
-    /// Where the control plane keeps its state; absent: as long as the runtime lives.
+    /// The directory of the control plane's state; absent: the state is lost when the runtime ends.
     pub data_dir: Option<PathBuf>,
     /// The proxy beside applications.
     pub proxy: ProxyKind,
     /// The ports that are open between clusters by default.
     pub network: Policy,
-    /// Ports that are open besides.
+    /// Further open ports.
     pub allow: Vec<PortRule>,
-    /// Whether pods get a tracing daemon beside their proxy.
+    /// Whether pods get an X-Ray daemon beside their proxy.
     pub xray: bool,
-    /// How long a terminating pod goes on serving, so that proxies learn that it leaves before it does.
+    /// Time that a terminating pod keeps serving, so that proxies learn of its removal first.
     pub drain: Duration,
     /// Further arguments for the control plane.
     pub server_args: Vec<String>,
 }
 
 impl Options {
-    /// Options without clusters, with the defaults of the command line.
+    /// Options without clusters, with the command line's defaults.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -188,7 +188,7 @@ impl Options {
     }
 }
 
-/// Everything that is wrong, one error each, with file and line where there is one, and what to do about it.
+/// Every problem found, each with file and line where there is one, and a remedy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Errors(pub Vec<String>);

@@ -1,4 +1,4 @@
-//! Everything that can be known to be wrong before anything starts.
+//! Checks before anything starts: options, manifests and the machine.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,19 +17,19 @@ use tombolo_linux::sandbox::{self, Mode};
 use super::options::{ClusterSource, Errors, Options, ProxyKind};
 use super::sidecar_config;
 use crate::cluster::limits::pod_spec;
-use crate::cluster::mesh_objects::{self, injector};
+use crate::cluster::sidecar_injector::injector;
 use crate::cluster::{
     Cluster, Key, Kind, NameGenerator, ObjectStore, Objects, apply, deployment, now,
 };
 use crate::control_socket::{RunDirError, run_dir};
 use crate::image_commands::Images;
+use crate::inter_cluster_network::{check_rule, ip_allocation};
+use crate::kubelet::manifest_warnings;
 use crate::mesh_controller;
-use crate::network::{check_rule, ip_allocation};
-use crate::pod::manifest_warnings;
 
-/// What follows from the options alone.
+/// Values that follow from the options alone.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct ResolvedOptions {
     /// The range of each cluster.
     pub(crate) ranges: Vec<Ipv4Range>,
     /// The range of Services.
@@ -38,12 +38,12 @@ pub(crate) struct Plan {
     pub(crate) images: Images,
 }
 
-/// The result of a check that found nothing wrong.
+/// The result of a successful check.
 #[derive(Debug)]
-pub(super) struct Checked {
-    /// The kind of sandbox that this machine permits.
+pub(super) struct PreflightResult {
+    /// The kind of sandbox that this machine supports.
     pub(super) mode: Mode,
-    /// The listener of the API: open already, so that no other process can take the port meanwhile.
+    /// The listener of the API, already open so that no other process takes the port meanwhile.
     pub(super) api: TcpListener,
     pub(super) warnings: Vec<String>,
 }
@@ -51,8 +51,8 @@ pub(super) struct Checked {
 /// Evaluates the options.
 ///
 /// # Errors
-/// Everything that is wrong with them.
-pub(crate) fn plan(options: &Options) -> Result<Plan, Errors> {
+/// Every problem found in them.
+pub(crate) fn resolve(options: &Options) -> Result<ResolvedOptions, Errors> {
     let mut errors = Vec::new();
     let names = options.clusters.iter().map(|cluster| cluster.name.as_str());
     let names: Vec<&str> = names.collect();
@@ -98,7 +98,7 @@ pub(crate) fn plan(options: &Options) -> Result<Plan, Errors> {
         }
     }
     let mut images = Images::default();
-    // Absolute, because the runtime works elsewhere; an empty directory is the current one.
+    // Absolute, because the runtime has another working directory; an empty path is the current directory.
     let base = std::path::absolute(Path::new(".").join(&options.images_dir))
         .unwrap_or_else(|_| options.images_dir.clone());
     for source in &options.images {
@@ -108,7 +108,7 @@ pub(crate) fn plan(options: &Options) -> Result<Plan, Errors> {
         }
     }
     match services {
-        Some(services) if errors.is_empty() => Ok(Plan {
+        Some(services) if errors.is_empty() => Ok(ResolvedOptions {
             ranges,
             services,
             images,
@@ -117,19 +117,19 @@ pub(crate) fn plan(options: &Options) -> Result<Plan, Errors> {
     }
 }
 
-/// Evaluates the options, tries all manifests out, and asks the machine for what will be needed.
+/// Evaluates the options, applies all manifests in a dry run, and checks the machine.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
-pub(super) fn check(options: &Options) -> Result<Checked, Errors> {
+/// Every problem found.
+pub(super) fn check(options: &Options) -> Result<PreflightResult, Errors> {
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     let mode = sandbox::probe();
     let mode = mode.map_err(|error| errors.push(error.to_string())).ok();
-    match plan(options) {
-        Ok(plan) => {
+    match resolve(options) {
+        Ok(resolved) => {
             let rootless = mode == Some(Mode::Rootless);
-            manifests(options, &plan, rootless, &mut errors, &mut warnings);
+            manifests(options, &resolved, rootless, &mut errors, &mut warnings);
         }
         Err(found) => errors.extend(found.0),
     }
@@ -153,7 +153,7 @@ pub(super) fn check(options: &Options) -> Result<Checked, Errors> {
         Err(error) => errors.push(error.to_string()),
     }
     match (mode, api) {
-        (Some(mode), Some(api)) if errors.is_empty() => Ok(Checked {
+        (Some(mode), Some(api)) if errors.is_empty() => Ok(PreflightResult {
             mode,
             api,
             warnings,
@@ -176,27 +176,27 @@ type Locations = BTreeMap<(usize, Key), Located<Object>>;
 
 fn manifests(
     options: &Options,
-    plan: &Plan,
+    resolved: &ResolvedOptions,
     rootless: bool,
     errors: &mut Vec<String>,
     warnings: &mut Vec<String>,
 ) {
-    let images = sidecar_config::images(&plan.images, &options.proxy);
+    let images = sidecar_config::images(&resolved.images, &options.proxy);
     let mut clusters = Vec::new();
     let mut locations = Locations::new();
     for (index, source) in options.clusters.iter().enumerate() {
         let cluster = Cluster {
             name: source.name.clone(),
-            range: plan.ranges[index],
-            services: plan.services,
+            range: resolved.ranges[index],
+            services: resolved.services,
             objects: ObjectStore::default(),
             names: NameGenerator::seeded(1).into(),
             inject: injector(sidecar_config::config(options, &[])),
         };
-        match try_apply(&cluster, source, |located| {
+        match apply_dry_run(&cluster, source, |located| {
             missing_images(located, &images, options, errors);
             warnings.extend(manifest_warnings::warnings(located, &images, rootless));
-            if let Some(key) = mesh_objects::key(&located.object) {
+            if let Some(key) = Key::of(&located.object) {
                 locations.insert((index, key), located.clone());
             }
         }) {
@@ -206,12 +206,13 @@ fn manifests(
         clusters.push(cluster);
     }
     if errors.is_empty() {
-        try_out(&clusters, &locations, errors);
+        reconcile_dry_run(&clusters, &locations, errors);
     }
 }
 
-/// Applies the manifests of a cluster to an empty one, after `each` has seen every object. What was read with warnings.
-fn try_apply(
+/// Applies the manifests of a cluster to an empty one, after `each` was called with every object. Returns the warnings
+/// of reading them.
+fn apply_dry_run(
     cluster: &Cluster,
     source: &ClusterSource,
     each: impl FnMut(&Located<Object>),
@@ -228,9 +229,9 @@ fn try_apply(
     Ok(warnings)
 }
 
-/// Runs the controllers on the trial objects: pods that the injector denies and references that dangle show now rather
-/// than as a pod that never starts.
-fn try_out(clusters: &[Cluster], locations: &Locations, errors: &mut Vec<String>) {
+/// Runs the controllers on the objects of the dry run: pods that the injector denies and dangling references are
+/// reported now rather than as a pod that never starts.
+fn reconcile_dry_run(clusters: &[Cluster], locations: &Locations, errors: &mut Vec<String>) {
     let location = |index: usize, key: &Key| match locations.get(&(index, key.clone())) {
         Some(located) => format!(
             "{}:{}: {}",
@@ -259,14 +260,14 @@ fn try_out(clusters: &[Cluster], locations: &Locations, errors: &mut Vec<String>
         .iter()
         .map(|(name, objects)| (*name, &**objects))
         .collect();
-    for (source, refused) in desired(&named).refused {
+    for (source, error) in desired(&named).rejected {
         if let Some(key) = mesh_controller::key(&source) {
-            errors.push(format!("{}: {refused}", location(source.cluster, &key)));
+            errors.push(format!("{}: {error}", location(source.cluster, &key)));
         }
     }
 }
 
-/// Reports images without a command, with the line to add.
+/// Reports images without a command, with the line to add to the images file.
 fn missing_images(
     located: &Located<Object>,
     images: &Images,
@@ -280,7 +281,7 @@ fn missing_images(
     let images_file = images_file.unwrap_or("an images file (--images FILE)");
     for (list, index, container) in spec.all_containers() {
         let image = container.image.as_deref().unwrap_or_default();
-        // The injector replaces the image of a virtual gateway's proxy.
+        // The injector replaces the proxy image of a virtual gateway.
         if images.find(image).is_some() || container.name == SIDECAR {
             continue;
         }
@@ -325,7 +326,7 @@ mod tests {
         let mut problems = Vec::new();
         manifests(
             options,
-            &plan(options).unwrap(),
+            &resolve(options).unwrap(),
             false,
             &mut problems,
             &mut Vec::new(),
@@ -402,7 +403,7 @@ spec:
             allow: vec!["a:b:80".parse().unwrap()],
             ..options("", "images: 3")
         };
-        let problems = plan(&options).unwrap_err().0;
+        let problems = resolve(&options).unwrap_err().0;
         assert_eq!(problems.len(), 4, "{problems:?}");
     }
 }

@@ -10,7 +10,7 @@ use crate::control_socket::Info;
 use crate::progress::Event;
 use crate::up::Errors;
 
-/// How progress is shown.
+/// The form of progress output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Output {
     /// A live view on a terminal, plain lines elsewhere.
@@ -22,16 +22,16 @@ pub enum Output {
     Json,
 }
 
-/// Parts of reasons that do not go away by themselves.
+/// Substrings of reasons that need a user's action.
 const STUCK: [&str; 4] = ["BackOff", "Err", "refused", "denied"];
 
 /// Shows events on standard output.
 pub struct ProgressView {
     json: bool,
     live: bool,
-    /// Ready and wanted pods, and what they wait for, by cluster and object.
+    /// Ready pods, wanted pods and the reason for the difference, by cluster and object.
     workloads: BTreeMap<(String, String), (u32, u32, Option<String>)>,
-    /// Lines of the live part that are on the screen.
+    /// Lines of the live part on the screen.
     drawn: usize,
     ready: bool,
 }
@@ -57,7 +57,7 @@ impl ProgressView {
             self.text(event)
         };
         let mut out = std::io::stdout().lock();
-        // Nobody may be reading any more; that is no reason to stop what runs.
+        // A closed standard output must not stop the runtime.
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
@@ -93,7 +93,7 @@ impl ProgressView {
         text
     }
 
-    /// The line that an event leaves behind, if any.
+    /// The permanent line of an event, if it has one.
     fn line(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Step { message } | Event::Note { message } => Some(message.clone()),
@@ -112,7 +112,7 @@ impl ProgressView {
                 let before = self
                     .workloads
                     .insert((cluster.clone(), object.clone()), state);
-                // Without a live view only what will not pass by itself is worth a line.
+                // Without a live view, only reasons that need a user's action are printed.
                 let stuck = waiting
                     .as_ref()
                     .is_some_and(|waiting| STUCK.iter().any(|word| waiting.contains(word)));
@@ -143,7 +143,7 @@ impl ProgressView {
     }
 }
 
-/// Addresses and what to do with them.
+/// The addresses and the next commands.
 fn summary(info: &Info) -> String {
     let names: Vec<_> = info
         .clusters
@@ -180,7 +180,7 @@ fn summary(info: &Info) -> String {
     text
 }
 
-/// Shows why nothing was started.
+/// Shows the errors of a start that was refused.
 pub(super) fn show_errors(output: Output, errors: &Errors) {
     if output == Output::Json {
         let message = errors.to_string();

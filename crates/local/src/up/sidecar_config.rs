@@ -9,13 +9,13 @@ use tombolo_kube::inject::{InjectConfig, Tracing, XrayDaemon};
 use super::options::{Options, ProxyKind};
 use crate::image_commands::{Entry, Images};
 
-/// The images that the App Mesh controller puts into pods.
+/// The images that the App Mesh controller injects into pods.
 const SIDECAR: &str = "public.ecr.aws/appmesh/aws-appmesh-envoy:v1.34.13.3-prod";
 const INIT: &str =
     "840364872350.dkr.ecr.us-west-2.amazonaws.com/aws-appmesh-proxy-route-manager:v7-prod";
 const XRAY: &str = "public.ecr.aws/xray/aws-xray-daemon:latest";
 
-/// The images of the images files and those of sidecars. An images file's entry for a sidecar wins.
+/// The images of the images files and those of sidecars. An entry of an images file overrides that of a sidecar.
 pub(crate) fn images(own: &Images, proxy: &ProxyKind) -> Images {
     let mut images = Images::default();
     let command = match proxy {
@@ -43,7 +43,7 @@ pub(crate) fn images(own: &Images, proxy: &ProxyKind) -> Images {
 /// The configuration of the injector. Traffic to `ignored` addresses is never redirected to the proxy.
 pub(crate) fn config(options: &Options, ignored: &[Ipv4Addr]) -> InjectConfig {
     let mut config = InjectConfig::new(SIDECAR, INIT, &options.region, &options.account);
-    // Probed from inside the pod, once a second, and more often until it passes.
+    // Probed from inside the pod, once a second, and more often until the first success.
     config.sidecar_probe = Probe {
         http_get: Some(HTTPGetAction {
             host: Some(Ipv4Addr::LOCALHOST.to_string()),
@@ -56,7 +56,7 @@ pub(crate) fn config(options: &Options, ignored: &[Ipv4Addr]) -> InjectConfig {
         failure_threshold: Some(3),
         ..Probe::default()
     };
-    // The drain of a terminating pod does the job of the original's sleep.
+    // The drain of a terminating pod replaces the original's sleep.
     config.pre_stop = None;
     for address in ignored {
         config.ignored_ips.push_str(&format!(",{address}"));
