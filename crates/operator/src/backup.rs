@@ -1,14 +1,14 @@
-//! Importing a state, for the server and for commands that open a store themselves.
+//! Import of a state, for the server and for commands that open a store themselves.
 
 use tombolo_store::{ReplaceError, Store, dump};
 
-/// Why nothing was imported.
+/// The reason why nothing was imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImportError {
-    /// The text is wrong; each line as `LINE: MESSAGE`.
+    /// The text is invalid; each line as `LINE: MESSAGE`.
     #[error("{}", .0.join("\n"))]
     Invalid(Vec<String>),
-    /// There is a state already, and overwriting it was not asked for.
+    /// The store has a state already, and overwriting was not requested.
     #[error("{0}")]
     NotEmpty(String),
     /// The store cannot be written.
@@ -16,10 +16,10 @@ pub enum ImportError {
     Unavailable(String),
 }
 
-/// Replaces the state of a store by one that was exported; answers with its revision.
+/// Replaces the state of a store by an exported one; its revision.
 ///
 /// # Errors
-/// Then the store is as it was.
+/// The store is unchanged then.
 pub async fn import(store: &Store, text: Vec<u8>, overwrite: bool) -> Result<u64, ImportError> {
     let read = tokio::task::spawn_blocking(move || match std::str::from_utf8(&text) {
         Ok(text) => dump::read(text)

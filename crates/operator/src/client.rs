@@ -12,20 +12,20 @@ use tokio::time::timeout;
 use tombolo_api::client::{self, Endpoint};
 use tombolo_telemetry::ErrorChain;
 
-/// Deadline of a status, and its size in bytes: ten thousand proxies take about ten megabytes.
+/// Deadline of a status call, and maximum bytes of its answer: ten thousand proxies take about ten megabytes.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_STATUS: usize = 256 << 20;
-/// Deadline of an import, which may send a gigabyte, and the size of its answer.
+/// Deadline of an import, which may send a gigabyte, and maximum bytes of its answer.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_IMPORTED: usize = 1 << 20;
-/// How long an export may pause.
+/// Maximum pause within an export.
 const EXPORT_STALL: Duration = Duration::from_secs(60);
 
-/// A client of one server. Calls are made once: they come from people, who see why one failed.
+/// A client of one server. Calls are not retried: they come from people, who see the error.
 #[derive(Clone)]
 pub struct Client(client::Client);
 
-/// Why a call failed.
+/// The reason why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There was no answer, or the server refused.
@@ -46,11 +46,11 @@ impl From<client::Client> for Client {
 }
 
 impl Client {
-    /// A client that signs with the keys of the environment, for the region in `AWS_REGION` or
-    /// `AWS_DEFAULT_REGION`, else `default_region`.
+    /// A client that signs with the keys of the environment, for the region in `AWS_REGION` or `AWS_DEFAULT_REGION`,
+    /// else `default_region`.
     ///
     /// # Errors
-    /// The region is none.
+    /// The region is not valid.
     pub fn from_environment(endpoint: Endpoint, default_region: &str) -> Result<Self, Error> {
         let client = client::Client::from_environment(endpoint, default_region);
         Ok(Self(client?))
@@ -69,7 +69,7 @@ impl Client {
     /// Writes the whole state as YAML.
     ///
     /// # Errors
-    /// A refusal, or nothing for a minute; or `out` cannot be written.
+    /// A refusal, or no data for a minute; or `out` cannot be written.
     pub async fn export(&self, out: &mut impl io::Write) -> Result<(), Error> {
         let stalled = |_| client::Error::Transport("the server stopped sending".into());
         let open = (self.0).open(Method::GET, EXPORT_PATH.to_owned(), Bytes::new());
@@ -85,10 +85,10 @@ impl Client {
         Ok(())
     }
 
-    /// Replaces the server's state by one that was exported; answers with its revision.
+    /// Replaces the server's state by an exported one; its revision.
     ///
     /// # Errors
-    /// No answer within 10 minutes, or a refusal; [`Error::Import`] when the server does not take the text.
+    /// No answer within 10 minutes, or a refusal; [`Error::Import`] when the server does not accept the text.
     pub async fn import(&self, text: Vec<u8>, overwrite: bool) -> Result<u64, Error> {
         let target = format!("{IMPORT_PATH}?overwrite={overwrite}");
         let call = (self.0).fetch(

@@ -1,4 +1,4 @@
-//! The OpenAPI document, generated from the types and compared with the one in the repository.
+//! The OpenAPI document, generated from the types and compared with the committed one.
 
 use crate::{EXPORT_PATH, ErrorBody, IMPORT_PATH, Imported, OPENAPI_PATH, STATUS_PATH, Status};
 use schemars::generate::SchemaSettings;

@@ -17,13 +17,13 @@ use std::io;
 use tokio::sync::mpsc;
 use tombolo_store::Store;
 
-/// Largest import in bytes: about two million instances.
+/// Maximum bytes of an import: about two million instances.
 const MAX_IMPORT: usize = 1 << 30;
-/// Bytes of an export that are sent at once, and how many such chunks may wait for a slow reader.
+/// Bytes of an export that are sent at once, and maximum chunks that wait for a slow reader.
 const CHUNK: usize = 64 << 10;
 const MAX_CHUNKS: usize = 16;
 
-/// The routes: `status` is asked at each request for the state of the server.
+/// The routes; `status` is called at each status request.
 pub fn routes(store: Store, status: impl Fn() -> Status + Clone + Send + Sync + 'static) -> Router {
     let openapi = include_str!("../../../docs/reference/openapi.json");
     let json = [(header::CONTENT_TYPE, "application/json")];
@@ -35,7 +35,7 @@ pub fn routes(store: Store, status: impl Fn() -> Status + Clone + Send + Sync + 
         .route(OPENAPI_PATH, get(async move || (json, openapi)))
 }
 
-/// Streams the text; it is never in memory at once.
+/// Streams the text; it is never in memory as a whole.
 async fn export(State(store): State<Store>) -> Response {
     let (chunks, mut written) = mpsc::channel(MAX_CHUNKS);
     tokio::task::spawn_blocking(move || {
@@ -106,12 +106,12 @@ async fn import(
     }
 }
 
-/// The codes of errors.
+/// Error codes.
 const INVALID: &str = "ValidationException";
 pub(crate) const NOT_EMPTY: &str = "ConflictException";
 const UNAVAILABLE: &str = "ServiceUnavailableException";
 
-/// An error as the API server writes it (`ErrorBody`).
+/// An error in the form of the API server's (`ErrorBody`).
 fn error_response(code: &'static str, message: String, problems: Vec<String>) -> Response {
     let status = match code {
         NOT_EMPTY => StatusCode::CONFLICT,

@@ -50,7 +50,7 @@ pub struct StoreStatus {
 pub struct ProxyStatus {
     /// Number of the stream, unique in this process.
     pub stream: u64,
-    /// What the proxy says it is. Nothing of it is verified.
+    /// The proxy's own description. It is not verified.
     pub node: Node,
     /// Address and port that the stream came from.
     #[serde(default)]
@@ -78,7 +78,7 @@ pub struct ProxyStatus {
     pub kinds: BTreeMap<String, TypeStatus>,
 }
 
-/// What a proxy says of itself in the first request of a stream (Envoy's `Node`).
+/// A proxy's description of itself in the first request of a stream (Envoy's `Node`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -89,7 +89,7 @@ pub struct Node {
     pub cluster: String,
     /// Free-form metadata; the local runtime sets `tombolo.io/pod` and `tombolo.io/cluster`.
     pub metadata: Map<String, Value>,
-    /// Where the proxy runs.
+    /// Location of the proxy.
     pub locality: Locality,
     /// Name of the program: `envoy`, `tombolo`.
     pub user_agent: String,
@@ -133,9 +133,9 @@ pub struct TypeStatus {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Nack {
-    /// The proxy's own words, shortened.
+    /// The proxy's message, shortened.
     pub reason: String,
-    /// When, in milliseconds since 1970.
+    /// Time in milliseconds since 1970.
     pub at_ms: u64,
     /// Revision of the rejected response.
     pub revision: u64,
@@ -149,21 +149,21 @@ pub struct Nack {
 pub struct WorkloadWarnings {
     /// The workload: `mesh/M/virtualNode/N` or `mesh/M/virtualGateway/N`.
     pub workload: String,
-    /// What cannot be done as asked.
+    /// Parts of the configuration that cannot be done as asked.
     pub warnings: Vec<Warning>,
 }
 
-/// Something of the configuration that cannot be done as asked.
+/// A part of the configuration that cannot be done as asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
     /// The object: `mesh/M/virtualNode/N`.
     pub object: String,
-    /// What is left out, and why.
+    /// The part that is left out, and the reason.
     pub message: String,
 }
 
-/// A state was imported.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Imported {
@@ -175,22 +175,22 @@ pub struct Imported {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ErrorBody {
-    /// What went wrong, for programs; also in the header `x-amzn-errortype`. `AccessDeniedException` and the other
-    /// codes of AWS for callers that are not let in, `UnknownOperationException` for a path or method that is not
-    /// served, `ValidationException` for input that is wrong, `ConflictException` for a state that would be lost,
+    /// The error code, for programs; also in the header `x-amzn-errortype`. `AccessDeniedException` and the other
+    /// codes of AWS for rejected callers, `UnknownOperationException` for a path or method that is not served,
+    /// `ValidationException` for invalid input, `ConflictException` for a state that would be lost,
     /// `ServiceUnavailableException` while the store cannot be written.
     pub code: String,
-    /// What went wrong, for people.
+    /// The error message, for people.
     pub message: String,
-    /// The lines of an import that are wrong, each as `LINE: MESSAGE`.
+    /// The invalid lines of an import, each as `LINE: MESSAGE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
 
-/// How far a proxy has come.
+/// Synchronization state of a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncState {
-    /// It holds what it should.
+    /// It holds everything that it should.
     Synced,
     /// An acknowledgement is outstanding.
     Pending,
@@ -213,7 +213,7 @@ impl SyncState {
 }
 
 impl ProxyStatus {
-    /// How far it has come.
+    /// The synchronization state.
     pub fn sync_state(&self) -> SyncState {
         let rejects = |status: &TypeStatus| {
             let nack = status.nack.as_ref();
@@ -237,7 +237,7 @@ impl ProxyStatus {
         nacks.max_by_key(|(_, nack)| nack.at_ms)
     }
 
-    /// The pod that the proxy says it is in, else where it calls from, else `-`.
+    /// The pod according to the proxy's metadata, else the address that it connects from, else `-`.
     pub fn name(&self) -> &str {
         let pod = self.node.metadata_str("tombolo.io/pod");
         pod.or(self.peer.as_deref()).unwrap_or("-")
