@@ -1,4 +1,4 @@
-//! The subcommands: those of `tombolo_cli`, and those that run something here.
+//! The subcommands: those of `tombolo_cli`, and those that run servers, sidecars or clusters.
 
 mod backup;
 mod demo;
@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     command: Command,
 }
 
-/// Declares the subcommands, each a struct of arguments with `run`, which answers with the exit code.
+/// Declares the subcommands, each a struct of arguments with `run`, which returns the exit code.
 macro_rules! commands {
     ($($(#[$attribute:meta])* $name:ident($arguments:ty),)*) => {
         #[derive(Subcommand)]
@@ -74,7 +74,7 @@ macro_rules! commands {
             $($(#[$attribute])* $name($arguments),)*
         }
 
-        /// Runs a subcommand; answers with the exit code.
+        /// Runs a subcommand; the exit code.
         pub(crate) fn run(arguments: Arguments) -> Result<i32, Error> {
             Ok(match arguments.command {
                 $(Command::$name(command) => command.run()?,)*
@@ -110,10 +110,10 @@ commands! {
     App(demo::App),
 }
 
-/// Why a command failed. Nothing matches on it: it is printed.
+/// The reason why a command failed. It is only printed.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A runtime for commands that wait for many things.
+/// A tokio runtime for commands with many concurrent tasks.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -121,8 +121,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|error| format!("cannot start threads: {error}").into())
 }
 
-/// This program, for the processes that it starts of itself. The link is kept: it names the running
-/// file even when that was replaced by a newer build.
+/// The path of this program, for child processes. The link in `/proc` is kept: it names the running file even after
+/// it was replaced by a newer build.
 fn this_program() -> Result<PathBuf, Error> {
     std::env::current_exe()
         .map_err(|error| format!("cannot find this program's file: {error}").into())
@@ -149,7 +149,7 @@ mod tests {
         command.debug_assert();
     }
 
-    /// `docs/reference/commands.md`, from what clap knows.
+    /// `docs/reference/commands.md`, generated from clap.
     #[test]
     fn the_reference_says_what_the_help_says() {
         let file = concat!(
@@ -165,7 +165,7 @@ mod tests {
             if command.is_hide_set() || command.get_name() == "help" {
                 continue;
             }
-            // The page does not depend on the environment of whoever writes it.
+            // The page must not depend on the environment of its generation.
             let mut command = command
                 .clone()
                 .mut_args(|argument| argument.hide_env_values(true));

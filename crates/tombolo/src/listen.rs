@@ -1,7 +1,7 @@
-//! Where a server listens: an address, or a socket that the parent process has opened.
+//! The endpoint that a server listens on: an address, or a socket that the parent process has opened.
 //!
-//! With a socket of its parent a server can be killed and started again without a connection being
-//! refused in between: the socket stays open, and new connections wait in its queue.
+//! With a socket of its parent a server can be killed and restarted without a connection being refused in between:
+//! the socket stays open, and new connections wait in its queue.
 
 use std::{
     fmt, io,
@@ -12,12 +12,12 @@ use std::{
 use tokio::net::{TcpListener, UdpSocket};
 use tombolo_telemetry::listen;
 
-/// Where to listen.
+/// The endpoint that a server listens on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
-    /// An address and port; port 0 takes any that is free.
+    /// An address and port; port 0 takes any free one.
     Address(SocketAddr),
-    /// `fd://N`: a socket that is open already.
+    /// `fd://N`: an inherited open socket.
     Inherited(RawFd),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why there is no socket at an endpoint.
+/// The reason why an endpoint cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     /// The kernel refused.
@@ -59,7 +59,7 @@ pub(crate) enum ListenError {
         endpoint: Endpoint,
         source: io::Error,
     },
-    /// The parent process left no such descriptor open.
+    /// The parent process passed no such descriptor.
     #[error("fd://{0}: no such descriptor was inherited")]
     NotInherited(RawFd),
 }
@@ -74,8 +74,7 @@ impl Endpoint {
         self.checked(option, asynchronous_tcp(listener))
     }
 
-    /// Opens the sockets for datagrams and connections at this endpoint: both for an address, the one that
-    /// it is for an inherited socket.
+    /// The sockets for datagrams and connections at this endpoint: both for an address, or the inherited one.
     pub(crate) fn udp_and_tcp(
         &self,
         option: &'static str,
@@ -85,7 +84,7 @@ impl Endpoint {
         match self {
             Endpoint::Address(address) => {
                 let socket = self.checked(option, listen::udp(*address))?;
-                // Port 0 took any that was free: connections come to the same.
+                // Port 0 took any free port: TCP uses the same one.
                 let at = self.checked(option, socket.local_addr())?;
                 udp.push(self.checked(option, asynchronous_udp(socket))?);
                 tcp.push(Endpoint::Address(at).tcp(option)?);
@@ -123,7 +122,7 @@ fn asynchronous_udp(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket)
 }
 
-/// What to do about an address where nothing can listen.
+/// The remedy for an address that cannot be bound.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -135,7 +134,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Takes over a descriptor that the parent process left open for this one.
+/// Takes ownership of a descriptor that the parent process passed to this one.
 #[allow(unsafe_code)]
 fn inherited(fd: RawFd) -> Result<OwnedFd, ListenError> {
     rustix::io::fcntl_getfd(

@@ -4,7 +4,7 @@ use std::{env, io::IsTerminal};
 use tracing_subscriber::EnvFilter;
 pub(crate) use tracing_subscriber::filter::LevelFilter as Level;
 
-/// The level that a word of Envoy's or of `tracing`'s names; `critical` is `error`, as nothing is above it.
+/// The level of a word of Envoy's or of `tracing`'s; `critical` is `error`, the highest level of `tracing`.
 pub(crate) fn level(word: &str) -> Option<Level> {
     Some(match word.to_ascii_lowercase().as_str() {
         "trace" => Level::TRACE,
@@ -17,16 +17,16 @@ pub(crate) fn level(word: &str) -> Option<Level> {
     })
 }
 
-/// The word that Envoy takes for a level.
-pub(crate) fn envoy_word(level: Level) -> String {
+/// Envoy's word for a level.
+pub(crate) fn envoy_level(level: Level) -> String {
     match level {
         Level::WARN => "warning".into(),
         level => level.to_string(),
     }
 }
 
-/// Starts logging. `TOMBOLO_LOG` chooses what is logged: a level, `MODULE=LEVEL`, or several with commas, in the
-/// syntax of `tracing-subscriber` and with Envoy's words for levels too.
+/// Starts logging. `TOMBOLO_LOG` selects the events: a level, `MODULE=LEVEL`, or several with commas, in the syntax
+/// of `tracing-subscriber` and also with Envoy's words for levels.
 pub(crate) fn start(default: Level) {
     let filter = match env::var("TOMBOLO_LOG") {
         Ok(text) if !text.is_empty() => filter(&text).unwrap_or_else(|why| {
@@ -38,7 +38,7 @@ pub(crate) fn start(default: Level) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // A standard error that takes no more, on a full disk, must not make the logging thread panic.
+        // A standard error that cannot be written, on a full disk, must not make the logging thread panic.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
@@ -54,7 +54,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
             },
             None => match self::level(directive) {
                 Some(level) => Ok(level.to_string()),
-                // A word that is no level would be taken for a module, and silence everything else.
+                // A word that is not a level would be taken for a module, and disable everything else.
                 None if directive.contains(['[', ':']) || directive.starts_with("tombolo") => {
                     Ok(directive.to_owned())
                 }
@@ -86,7 +86,7 @@ mod tests {
         ] {
             let level = level(word).expect(word);
             assert_eq!(
-                (level.to_string().as_str(), envoy_word(level).as_str()),
+                (level.to_string().as_str(), envoy_level(level).as_str()),
                 (ours, envoy)
             );
             assert_eq!(filter(word).expect(word).to_string(), ours);

@@ -80,7 +80,7 @@ impl Export {
                 .map_err(|error| failed(error).into())
         });
         if written.is_err() {
-            // A part of an export is of no use. That it cannot be removed is not worth hiding why.
+            // A partial export is useless. The original error is more important than a failed removal.
             let _ = std::fs::remove_file(&part);
         }
         written

@@ -1,4 +1,4 @@
-//! `tombolo demo`: a mesh over two clusters, in one command; and the programs of its pods.
+//! `tombolo demo`: a mesh over two clusters in one command, and the programs of its pods.
 
 use super::{Error, up::RunArgs};
 use axum::http::{Request, header::HOST};
@@ -39,9 +39,9 @@ pub(crate) struct Color {
     run: RunArgs,
 }
 
-/// How long the clusters may take to be ready before that counts as a failure.
+/// Deadline for the clusters to be ready.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
-/// How long one request may take.
+/// Deadline of one request.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(20);
 /// Maximum bytes of an answer, which is one word.
 const MAX_BODY: usize = 64 << 10;
@@ -144,7 +144,7 @@ impl Color {
     }
 }
 
-/// Where the load balancer of the front is.
+/// Address of the front's load balancer.
 async fn front(running: &Running) -> Result<SocketAddr, Error> {
     let info = running.info();
     let balancer = info
@@ -181,7 +181,7 @@ It stays up until Ctrl-C. Try in another terminal:
     );
 }
 
-/// A GET on a connection of its own, so that every request passes the load balancer anew.
+/// Makes a GET request on a connection of its own, so that every request passes the load balancer anew.
 async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Error> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -195,7 +195,7 @@ async fn get(address: SocketAddr, path: &str) -> Result<(u16, String), Error> {
             String::from_utf8_lossy(&body).into_owned(),
         ))
     };
-    // The connection ends when the answer is read; what goes wrong on it, the answer says too.
+    // The connection ends when the answer is read; its errors also show in the answer.
     let (answer, _) = tokio::join!(answer, connection);
     answer
 }

@@ -1,4 +1,4 @@
-//! `tombolo proxy`, `tombolo envoy` and `tombolo init`: what runs inside a pod.
+//! `tombolo proxy`, `tombolo envoy` and `tombolo init`: the programs inside a pod.
 
 use crate::logging::{self, Level};
 use std::{os::unix::process::CommandExt, path::PathBuf};
@@ -33,7 +33,7 @@ impl Envoy {
             .args(["--config-yaml", &bootstrap.to_string()])
             .args([
                 "--log-level",
-                &logging::envoy_word(log_level()),
+                &logging::envoy_level(log_level()),
                 "--use-dynamic-base-id",
             ])
             .args(["--concurrency", &options.worker_count().to_string()])
@@ -63,7 +63,7 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The level in `ENVOY_LOG_LEVEL`; warnings where it names none.
+/// The level in `ENVOY_LOG_LEVEL`; warnings if it is not a level.
 fn log_level() -> Level {
     let word = environment("ENVOY_LOG_LEVEL").unwrap_or_default();
     logging::level(&word).unwrap_or(Level::WARN)

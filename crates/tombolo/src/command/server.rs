@@ -34,16 +34,17 @@ use tombolo_telemetry::{
     supervisor::{Signals, Stage, Stop, restart_delays},
 };
 
-/// Where the counters are served, beside the APIs.
+/// Path of the metrics, on the listeners of the APIs.
 const METRICS_PATH: &str = "/tombolo/v1/metrics";
-/// Answers as long as reads are served, also while the store cannot be written: for load balancers.
+/// Path of the health endpoint for load balancers. It answers as long as reads are served, also while the store
+/// cannot be written.
 const HEALTH_PATH: &str = "/healthz";
 
-/// What the tasks of a stage may take to end, beside their own drain.
+/// Time that the tasks of a stage have to end, in addition to their own drain.
 const MARGIN: Duration = Duration::from_secs(1);
-/// How long work that has no callers may take to end: giving up a lease in etcd, closing the store.
+/// Deadline for work without callers: releasing the lease in etcd, closing the store.
 const BACKGROUND_DRAIN: Duration = Duration::from_secs(4);
-/// How long blocking work may take to end after the drain: an export whose reader is slow.
+/// Deadline for blocking work after the drain: an export whose reader is slow.
 const BLOCKING_DRAIN: Duration = Duration::from_secs(1);
 
 /// Run the control plane: the AWS APIs, xDS and DNS over one store.
@@ -92,7 +93,7 @@ pub(crate) struct Server {
     callers: callers::Callers,
 }
 
-/// Everything that listens, opened before anything starts.
+/// All listening sockets, opened before anything starts.
 struct Sockets {
     api: Vec<TcpListener>,
     xds: TcpListener,
@@ -137,8 +138,8 @@ impl Server {
         }
     }
 
-    /// Starts all tasks. When the process ends, calls are answered first, then proxies are told to go
-    /// elsewhere, then names are answered no longer, and the store is closed last.
+    /// Starts all tasks. At shutdown, API calls are completed first, then proxies are disconnected, then DNS stops,
+    /// and the store is closed last.
     fn start(self, scope: Scope, sockets: Sockets, store: Store) -> Result<Supervisor, Error> {
         let api_config = tombolo_api::Config {
             account: scope.account.to_string(),
@@ -222,7 +223,7 @@ impl Server {
         Ok(supervisor)
     }
 
-    /// Checks instances whenever this server is the one among its replicas that does.
+    /// Runs the health checks while this server is the leader of its replicas.
     fn check_health(
         &self,
         supervisor: &mut Supervisor,
@@ -250,7 +251,7 @@ impl Server {
 
     fn dns(&self, store: Store, sockets: &[(UdpSocket, TcpListener)]) -> tombolo_dns::Server {
         let own = sockets.iter().filter_map(|(udp, _)| udp.local_addr().ok());
-        // An unspecified or loopback address is of no use to other machines.
+        // Unspecified and loopback addresses are useless to other machines.
         let reachable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback();
         let views = Arc::new(Views::new(self.vpc.clone()));
         let config = registry::Config {
@@ -285,7 +286,7 @@ impl Server {
     }
 }
 
-/// All metrics, in the format that the scraper takes.
+/// All metrics, in the format that the scraper accepts.
 async fn serve_metrics(
     State(registry): State<Arc<Registry>>,
     headers: HeaderMap,

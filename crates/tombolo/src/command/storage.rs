@@ -1,4 +1,4 @@
-//! The options of a control plane's store, and opening it.
+//! The options of a control plane's store, and opening the store.
 
 use super::Error;
 use std::path::PathBuf;
@@ -32,12 +32,12 @@ pub(crate) struct Storage {
 }
 
 impl Storage {
-    /// Whether a store is named.
+    /// Whether a store is configured.
     pub(crate) fn is_named(&self) -> bool {
         self.data_dir.is_some() || self.store.is_some()
     }
 
-    /// The named store; one in memory when none is named.
+    /// Opens the configured store; one in memory when none is configured.
     pub(crate) async fn open(&self) -> Result<Store, Error> {
         match (&self.data_dir, &self.store) {
             (Some(directory), _) => {

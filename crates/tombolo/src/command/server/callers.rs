@@ -27,8 +27,8 @@ pub(crate) struct Callers {
 }
 
 impl Callers {
-    /// Refuses addresses that callers who are not authenticated could reach. Inherited sockets are the
-    /// parent's responsibility.
+    /// Rejects addresses that unauthenticated callers could reach. The parent process is responsible for inherited
+    /// sockets.
     pub(super) fn check(&self, api: &[Endpoint], xds: &Endpoint) -> Result<(), Error> {
         let is_reachable = |endpoint: &&Endpoint| match endpoint {
             Endpoint::Address(address) => !address.ip().is_loopback(),
@@ -53,13 +53,12 @@ impl Callers {
         Ok(())
     }
 
-    /// Whether there are only callers on this machine, who may do everything (development mode).
+    /// Whether all callers are on this machine, and may do everything (development mode).
     pub(super) fn are_trusted(&self) -> bool {
         self.credentials.is_none()
     }
 
-    /// Makes a server ask for credentials and speak TLS, as far as there are files for it, and follows
-    /// these files.
+    /// Enables authentication and TLS of a server as configured, and reloads the files when they change.
     pub(super) fn guard(
         &self,
         mut server: Server,

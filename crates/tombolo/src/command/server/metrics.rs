@@ -1,9 +1,9 @@
-//! Metrics of the rollout: how far the connected proxies are, computed at each scrape.
+//! Rollout metrics: the progress of the connected proxies, computed at each scrape.
 
 use super::status::Sources;
 use tombolo_telemetry::metrics::{Registry, collect};
 
-/// Lets a registry read how far the connected proxies are.
+/// Registers the rollout metrics.
 pub(super) fn register(sources: Sources, registry: &mut Registry) {
     collect(registry, move |samples| {
         let status = sources.status();

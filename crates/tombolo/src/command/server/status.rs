@@ -1,4 +1,4 @@
-//! What `/tombolo/v1/status` answers.
+//! Computes the answer of `/tombolo/v1/status`.
 
 use tombolo_model::Scope;
 use tombolo_operator::{
@@ -11,7 +11,7 @@ use tombolo_xds::{
     server::{connected_proxies, session::Protocol},
 };
 
-/// The parts of the server that know its state.
+/// The parts of the server that hold its state.
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) store: Store,
