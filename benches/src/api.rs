@@ -1,7 +1,7 @@
-//! What discovery costs: DiscoverInstances of a service against an etcd range read of the same instances.
+//! Cost of discovery: DiscoverInstances of a service against an etcd range read of the same instances.
 //!
-//! Rounds are interleaved and medians compared. Both servers may use every core; the load runs beside them
-//! on the same machine, so CPU time per request says more than the rate.
+//! Rounds are interleaved and medians compared. Both servers may use every core; the load runs beside them on the
+//! same machine, so CPU time per request is more meaningful than the rate.
 
 mod etcd;
 
@@ -10,7 +10,7 @@ use crate::{
     child::{Child, named},
     cloud_map::{Call, Connection, reach, registration},
     http::free_port,
-    statistics::{middle, sorted},
+    statistics::{median, sorted},
 };
 use etcd::Etcd;
 use serde_json::json;
@@ -30,7 +30,7 @@ const NAMESPACE: &str = "discovery.bench";
 const SERVICE: &str = "hundred";
 const CONNECTIONS: usize = 16;
 
-/// What is measured.
+/// Parameters of the measurement.
 pub(crate) struct Options {
     instances: usize,
     rounds: usize,
@@ -52,7 +52,7 @@ impl Options {
                 _ => return None,
             }
         }
-        // One answer of Cloud Map holds a thousand at most.
+        // One answer of Cloud Map has at most a thousand.
         (1..=1000).contains(&options.instances).then_some(options)
     }
 }
@@ -96,7 +96,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         "{:<28} {:>12} {:>8} {:>12} {:>8}",
         "", "us/request", "ratio", "requests/s", "ratio"
     );
-    let median = |of: fn(&Measure) -> f64, all: &[Measure]| middle(&sorted(all.iter().map(of)));
+    let median = |of: fn(&Measure) -> f64, all: &[Measure]| median(&sorted(all.iter().map(of)));
     let (cost, rate) = (|m: &Measure| m.cost, |m: &Measure| m.rate);
     for (name, measures) in [("DiscoverInstances", &ours), ("etcd range read", &theirs)] {
         if measures.is_empty() {
@@ -120,7 +120,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// A running load: what it has done, and how to end it.
+/// A running load: its counters, and its end.
 struct Load {
     count: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -163,7 +163,7 @@ async fn measure(child: &Child, mut load: Load, window: Duration) -> Result<Meas
     })
 }
 
-/// Registers the instances; answers with the question for all of them.
+/// Registers the instances; the call that discovers all of them.
 async fn prepare(api: SocketAddr, instances: usize) -> Result<Arc<Call>> {
     let mut connection = reach(api).await?;
     let namespace = connection.create_namespace(NAMESPACE).await?;

@@ -48,12 +48,12 @@ impl Child {
         Ok(Duration::from_secs(1) * ticks / TICKS_PER_SECOND)
     }
 
-    /// The most memory it ever had, in KiB.
+    /// The peak memory, in KiB.
     pub(crate) fn peak_memory(&self) -> Result<u64> {
         self.status("VmHWM:")
     }
 
-    /// The memory it has now, in KiB.
+    /// The current memory, in KiB.
     pub(crate) fn memory(&self) -> Result<u64> {
         self.status("VmRSS:")
     }
@@ -65,7 +65,7 @@ impl Child {
         Ok(number.ok_or("no such process")?.parse()?)
     }
 
-    /// Fails when it has ended, with what it printed.
+    /// Fails when it has ended, with its output.
     pub(crate) fn check(&mut self) -> Result<()> {
         match self.process.try_wait()? {
             None => Ok(()),
@@ -80,13 +80,13 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A program that a variable names.
+/// The program in an environment variable.
 pub(crate) fn named(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable);
     Ok(path
@@ -94,7 +94,7 @@ pub(crate) fn named(variable: &str) -> Result<PathBuf> {
         .into())
 }
 
-/// A program on the path, or where Debian puts servers.
+/// A program on the path, or in Debian's directory of servers.
 pub(crate) fn installed(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -1,5 +1,4 @@
-//! Cloud Map calls as a client makes them, with as little work of our own as possible: what is measured is
-//! the server.
+//! Cloud Map calls with as little client-side work as possible: the server is measured.
 
 use crate::Result;
 use serde_json::{Value, json};
@@ -15,7 +14,7 @@ use tokio::{
 
 const SERVICE: &str = "servicediscovery";
 const TARGET: &str = "Route53AutoNaming_v20170314";
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A kept-alive connection to the API.
 pub(crate) struct Connection {
@@ -24,7 +23,7 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
-/// A call, ready to be sent again and again.
+/// An encoded call that can be sent repeatedly.
 pub(crate) struct Call(Vec<u8>);
 
 impl Connection {
@@ -38,7 +37,7 @@ impl Connection {
         })
     }
 
-    /// Writes down a call. Servers in development mode believe any signature.
+    /// Encodes a call. Servers in development mode accept any signature.
     pub(crate) fn prepare(&self, operation: &str, body: &Value) -> Call {
         let body = body.to_string();
         let head = format!(
@@ -53,7 +52,7 @@ impl Connection {
         Call((head + &body).into_bytes())
     }
 
-    /// Sends a call; answers with the body of its success.
+    /// Sends a call that must succeed; the body of the answer.
     pub(crate) async fn send(&mut self, call: &Call) -> io::Result<&[u8]> {
         self.stream.write_all(&call.0).await?;
         self.buffer.clear();
@@ -77,13 +76,13 @@ impl Connection {
         Ok(&self.buffer[start..start + length])
     }
 
-    /// A call that is made once.
+    /// Makes one call.
     pub(crate) async fn call(&mut self, operation: &str, body: &Value) -> Result<Value> {
         let call = self.prepare(operation, body);
         Ok(serde_json::from_slice(self.send(&call).await?)?)
     }
 
-    /// Makes a namespace and waits until it is there; answers with its id.
+    /// Creates a namespace and waits for the operation; its id.
     pub(crate) async fn create_namespace(&mut self, name: &str) -> Result<String> {
         let answer = self
             .call("CreateHttpNamespace", &json!({"Name": name}))
@@ -99,14 +98,14 @@ impl Connection {
             {
                 return Ok(id.to_owned());
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err(format!("namespace {name} was not made: {answer}").into());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// Makes a service; answers with its id.
+    /// Creates a service; its id.
     pub(crate) async fn create_service(&mut self, namespace: &str, name: &str) -> Result<String> {
         let answer = self
             .call(
@@ -119,13 +118,13 @@ impl Connection {
     }
 }
 
-/// A connection to a server that may still be starting.
+/// Connects to a server that may still be starting.
 pub(crate) async fn reach(api: SocketAddr) -> Result<Connection> {
     let start = Instant::now();
     loop {
         match Connection::open(api).await {
             Ok(connection) => return Ok(connection),
-            Err(error) if start.elapsed() > PATIENCE => {
+            Err(error) if start.elapsed() > TIMEOUT => {
                 return Err(format!("the server does not answer on {api}: {error}").into());
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -133,7 +132,7 @@ pub(crate) async fn reach(api: SocketAddr) -> Result<Connection> {
     }
 }
 
-/// What an instance of a pod looks like: an address and the attributes that a mesh registers.
+/// A registration of a pod's instance: an address and the attributes that a mesh registers.
 pub(crate) fn registration(service: &str, number: usize) -> Value {
     let [_, a, b, c] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
     let address = format!("10.{a}.{b}.{c}");
@@ -151,7 +150,7 @@ pub(crate) fn registration(service: &str, number: usize) -> Value {
     })
 }
 
-/// Where the body begins and how long it is, once the whole head is there.
+/// The offset and length of the body, once the whole head has arrived.
 fn body(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);

@@ -1,10 +1,10 @@
-//! What a DNS answer costs: queries per second of CPU time, and per second, of the same zone on ours, unbound
-//! and dnsmasq, driven by dnsperf over loopback.
+//! Cost of a DNS answer: queries per second of CPU time, and per second, for the same zone on Tombolo, unbound and
+//! dnsmasq, driven by dnsperf over loopback.
 //!
-//! Each server may use all cores (dnsmasq has one thread). Rounds are interleaved, so that a busy machine
-//! disturbs all alike, and medians are compared. Before anything is measured, every server has to give
-//! the same answers. The load runs beside the servers on the same cores, so queries per second compare
-//! whole machines; queries per CPU second compare the servers.
+//! Each server may use all cores (dnsmasq has one thread). Rounds are interleaved, so that a busy machine affects all
+//! alike, and medians are compared. Before the measurement, every server has to give the same answers. The load runs
+//! beside the servers on the same cores, so queries per second compare whole machines; queries per CPU second compare
+//! the servers.
 
 mod peer;
 mod zone;
@@ -12,13 +12,13 @@ mod zone;
 use crate::{
     Result,
     child::installed,
-    statistics::{middle, sorted},
+    statistics::{median, sorted},
 };
 use peer::Peer;
 use std::{path::Path, process::Stdio};
 use tokio::process::Command;
 
-/// How often and how long is measured.
+/// Number and length of the rounds.
 struct Plan {
     rounds: usize,
     seconds: u32,
@@ -33,12 +33,12 @@ const QUICK: Plan = Plan {
     seconds: 2,
 };
 
-/// Sockets that dnsperf asks from; the kernel spreads them over the servers' threads.
+/// Sockets of dnsperf; the kernel spreads them over the servers' threads.
 const CLIENTS: u32 = 32;
-/// Questions that wait for an answer at any time.
+/// Queries in flight.
 const OUTSTANDING: u32 = 256;
 
-/// What a round found out.
+/// The results of a round.
 #[derive(Clone, Copy)]
 struct Measure {
     /// Queries per second of the server's CPU time.
@@ -121,7 +121,7 @@ fn show(peers: &[Peer], measures: &[Vec<Measure>]) -> Result<()> {
         "{:<10} {:>14} {:>12} {:>12} {:>12} {:>8} {:>10}",
         "server", "queries/CPU-s", "to unbound", "queries/s", "to unbound", "lost", "peak MiB"
     );
-    let median = |i: usize, of: fn(&Measure) -> f64| middle(&sorted(measures[i].iter().map(of)));
+    let median = |i: usize, of: fn(&Measure) -> f64| median(&sorted(measures[i].iter().map(of)));
     let unbound = peers.iter().position(|peer| peer.name == peer::UNBOUND);
     for (i, peer) in peers.iter().enumerate() {
         let ratio = |of: fn(&Measure) -> f64| {

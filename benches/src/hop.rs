@@ -1,8 +1,8 @@
-//! What one sidecar hop costs: CPU time of the proxy per request, over keep-alive connections on loopback.
+//! Cost of one sidecar hop: CPU time of the proxy per request, over keep-alive connections on loopback.
 //!
-//! Envoy and ours get the same configuration from the same xDS server; HAProxy and nginx the plain
-//! equivalent. One worker each. Rounds are interleaved, so that a busy machine disturbs all alike, and
-//! medians are compared. Load and origin run in this process and are not counted.
+//! Envoy and Tombolo get the same configuration from the same xDS server; HAProxy and nginx the plain equivalent. One
+//! worker each. Rounds are interleaved, so that a busy machine affects all alike, and medians are compared. Load and
+//! origin run in this process and are not counted.
 
 mod config;
 mod load;
@@ -12,7 +12,7 @@ use crate::{Result, http};
 use peer::Peer;
 use std::{net::Ipv4Addr, time::Duration};
 
-/// How often and how long is measured.
+/// Number and length of the rounds.
 struct Plan {
     rounds: usize,
     warm_up: Duration,
@@ -30,7 +30,7 @@ const QUICK: Plan = Plan {
     window: Duration::from_millis(500),
 };
 
-/// What a round found out.
+/// The results of a round.
 #[derive(Clone, Copy)]
 struct Measure {
     /// Microseconds of CPU per request.
@@ -89,7 +89,7 @@ fn show(peers: &[Peer], measures: &[Vec<Measure>]) -> Result<()> {
     let envoy = peers
         .iter()
         .position(|peer| peer.name == peer::ENVOY)
-        .map(|i| middle(&costs(i)));
+        .map(|i| median(&costs(i)));
     println!(
         "{} connections, 4-byte answers, one worker; CPU time of the proxy per request, medians\n",
         load::CONNECTIONS
@@ -100,14 +100,14 @@ fn show(peers: &[Peer], measures: &[Vec<Measure>]) -> Result<()> {
     );
     for (i, peer) in peers.iter().enumerate() {
         let costs = costs(i);
-        let ratio = envoy.map_or("-".into(), |envoy| format!("{:.2}", middle(&costs) / envoy));
-        let rate = middle(&sorted(measures[i].iter().map(|measure| measure.rate)));
+        let ratio = envoy.map_or("-".into(), |envoy| format!("{:.2}", median(&costs) / envoy));
+        let rate = median(&sorted(measures[i].iter().map(|measure| measure.rate)));
         let range = format!("({:.1}..{:.1})", costs[0], costs[costs.len() - 1]);
         let memory = peer.child.peak_memory()? / 1024;
         println!(
             "{:<10} {:>10.1} {range:>17} {ratio:>10} {rate:>12.0} {memory:>10}",
             peer.name,
-            middle(&costs)
+            median(&costs)
         );
     }
     for name in peer::NAMES {
@@ -125,6 +125,6 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// The median of sorted values.
-fn middle(values: &[f64]) -> f64 {
+fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }

@@ -11,12 +11,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// An address of loopback whose port was free a moment ago.
+/// A loopback address whose port was free.
 pub(crate) fn free_port() -> Result<SocketAddr> {
     Ok(std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// Serves a word of four letters for every request, for ever.
+/// Answers every request with a word of four letters, forever.
 pub(crate) async fn origin(at: SocketAddr, word: &'static str) -> Result<SocketAddr> {
     let listener = TcpListener::bind(at).await?;
     let address = listener.local_addr()?;
@@ -47,7 +47,7 @@ async fn answer_all(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A connection that is kept alive and sends the same request again and again.
+/// A keep-alive connection that repeats one request.
 pub(crate) struct Caller {
     stream: TcpStream,
     request: Vec<u8>,
@@ -65,7 +65,7 @@ impl Caller {
         })
     }
 
-    /// Sends the request; answers with the body, four bytes of a 200.
+    /// Sends the request; the body, four bytes of a 200.
     pub(crate) async fn call(&mut self) -> io::Result<[u8; 4]> {
         self.stream.write_all(&self.request).await?;
         self.buffer.clear();
@@ -90,7 +90,7 @@ impl Caller {
     }
 }
 
-/// One request on a connection of its own, within a second.
+/// One request on a connection of its own, with a timeout of a second.
 pub(crate) async fn probe(at: SocketAddr, host: &str) -> io::Result<[u8; 4]> {
     let call = async { Caller::connect(at, host).await?.call().await };
     tokio::time::timeout(Duration::from_secs(1), call).await?
@@ -99,7 +99,7 @@ pub(crate) async fn probe(at: SocketAddr, host: &str) -> io::Result<[u8; 4]> {
 /// The body of a GET on a connection of its own.
 pub(crate) async fn get(at: SocketAddr, path: &str) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(at).await?;
-    // HTTP/1.0, so that the body simply ends with the connection.
+    // HTTP/1.0, so that the body ends with the connection.
     let request = format!("GET {path} HTTP/1.0\r\nhost: {at}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -1,10 +1,10 @@
-//! How long a change takes: from the API's answer to proxies that hold it, and to the first request that
-//! is served the new way.
+//! Propagation of a change: the time from the API's answer to proxies that hold it, and to the first request that is
+//! routed the new way.
 //!
-//! A real control plane with durable storage, a number of proxies that only take configuration, and one
-//! real gateway with traffic. Changes come one after the other, so nothing is batched away; then, with
-//! `--burst`, a number of them as fast as the API takes them. CPU time is the server's, for each change and proxy;
-//! memory is what each proxy adds to the server.
+//! A real control plane with durable storage, a number of proxies that only receive configuration, and one real
+//! gateway with traffic. Changes come one after the other, so nothing is batched; then, with `--burst`, a number of
+//! them as fast as the API accepts them. CPU time is the server's, for each change and proxy; memory is what each
+//! proxy adds to the server.
 
 mod mesh;
 mod watchers;
@@ -25,19 +25,19 @@ use std::{
 use tombolo_xds::Kind;
 use watchers::Watchers;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is measured.
+/// Parameters of the measurement.
 pub(crate) struct Options {
     clients: usize,
     changes: usize,
-    /// How many services the mesh has.
+    /// Number of services of the mesh.
     services: usize,
-    /// How many nodes call them: each has plans of its own.
+    /// Number of nodes that call them: each has plans of its own.
     callers: usize,
-    /// How many services each of them calls.
+    /// Number of services that each of them calls.
     backends: usize,
-    /// How many changes come at once in the end.
+    /// Number of changes in the burst.
     burst: usize,
 }
 
@@ -76,11 +76,11 @@ impl Options {
 /// Latencies of one kind of change.
 #[derive(Default)]
 struct Latencies {
-    /// To each proxy.
+    /// Times to each proxy.
     held: Vec<Duration>,
-    /// To the last proxy of each change.
+    /// Times to the last proxy of each change.
     held_by_all: Vec<Duration>,
-    /// To the first request served the new way.
+    /// Times to the first request that is routed the new way.
     served: Vec<Duration>,
     /// The server's CPU time for all of them.
     cpu: Duration,
@@ -102,14 +102,14 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         .arg(directory.path().join("data"));
     let server = Child::start(&mut command, &directory.path().join("server.log"))?;
 
-    // Two origins on one port, told apart by address: two instances of one service. And one more node.
+    // Two origins on one port, distinguished by address: two instances of one service. And one more node.
     let first = http::origin((Ipv4Addr::LOCALHOST, 0).into(), "aaaa").await?;
     let second = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 2).into(), first.port());
     http::origin(second, "bbbb").await?;
     let other = http::origin((Ipv4Addr::LOCALHOST, 0).into(), "cccc").await?;
     let gateway = http::free_port()?;
     let mesh = Mesh::create(api, first, other, gateway.port(), &options).await?;
-    // The plans are there before memory is looked at: all proxies share them.
+    // The plans exist before memory is measured: all proxies share them.
     let few = Watchers::start(xds, &mesh, options.callers.min(options.clients)).await?;
     let (memory, cpu) = (server.memory()?, server.cpu()?);
     let mut watchers = Watchers::start(xds, &mesh, options.clients).await?;
@@ -156,7 +156,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         let comes = i % 2 == 0;
         let before = mesh.revision().await?;
         let answered = mesh.second_instance(second, comes).await?;
-        // That nothing more goes to an instance cannot be seen in one request, so only its coming is.
+        // One request cannot show that an instance gets no more traffic, so only its addition is measured.
         let word = comes.then_some(*b"bbbb");
         let measured = measure(
             &mut instances,
@@ -216,7 +216,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-/// Many changes at once: how many messages they become, and what they cost.
+/// Many changes at once: the number of messages, and their cost.
 async fn burst(
     options: &Options,
     mesh: &Arc<Mesh>,
@@ -241,7 +241,7 @@ async fn burst(
     Ok(())
 }
 
-/// Follows one change to its end: it is the one after the revision `before`, answered then.
+/// Follows one change to its end: the one after the revision `before`, answered at this time.
 async fn measure(
     latencies: &mut Latencies,
     (before, answered): (u64, Instant),
@@ -257,12 +257,12 @@ async fn measure(
         Ok(Some(Instant::now()))
     };
     let in_time = |what: &'static str| move |_| format!("a change did not arrive: {what}");
-    let held = tokio::time::timeout(PATIENCE, watchers.after(before, kind));
-    let served = tokio::time::timeout(PATIENCE, serve);
+    let held = tokio::time::timeout(TIMEOUT, watchers.after(before, kind));
+    let served = tokio::time::timeout(TIMEOUT, serve);
     let (held, served) = tokio::join!(held, served);
     let held = held.map_err(in_time("a proxy does not hold it"))?;
     let served = served.map_err(in_time("requests are served as before"))?;
-    // A proxy may hold a change before the API's answer is here.
+    // A proxy may hold a change before the API's answer has arrived.
     let since = |at: Instant| at.saturating_duration_since(answered);
     let held: Vec<Duration> = held?.into_iter().map(since).collect();
     latencies.held_by_all.extend(held.iter().max());
@@ -276,7 +276,7 @@ async fn connect(sidecar: &Child, gateway: SocketAddr) -> Result<Caller> {
     loop {
         match http::probe(gateway, mesh::SERVICE).await {
             Ok(_) => return Ok(Caller::connect(gateway, mesh::SERVICE).await?),
-            Err(error) if start.elapsed() > PATIENCE => {
+            Err(error) if start.elapsed() > TIMEOUT => {
                 return Err(
                     format!("the sidecar does not serve: {error}: {}", sidecar.printed()).into(),
                 );

@@ -1,5 +1,5 @@
-//! A large registry: how fast it fills, what an instance costs in memory, how discovery answers meanwhile,
-//! and how long a restart takes.
+//! A large registry: the time to fill it, memory per instance, latency of discovery meanwhile, and the time of a
+//! restart.
 
 use crate::{
     Result,
@@ -22,12 +22,12 @@ use std::{
 use tokio::task::JoinSet;
 
 const NAMESPACE: &str = "registry.bench";
-/// Callers that register at the same time: durable writes are shared among those that wait together.
+/// Concurrent writers: waiting writes share durable commits.
 const WRITERS: usize = 64;
-/// Between two looks of the reader: it watches the latency and must not be the load.
+/// Pause between two reads of the reader, which measures latency and must not be the load.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// What is measured.
+/// Parameters of the measurement.
 pub(crate) struct Options {
     instances: usize,
     services: usize,
@@ -80,7 +80,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     let begin = Instant::now();
     let server = start(api, directory.path())?;
     let mut connection = reach(api).await?;
-    // Filling went round the services, so the first has one more when it does not come out even.
+    // Instances are spread over the services in turn, so the first has one more when the division has a remainder.
     let expected = options.instances.div_ceil(options.services).min(1000);
     let found = discover(&mut connection, 0).await?;
     let restart = begin.elapsed();
@@ -128,7 +128,7 @@ fn start(api: SocketAddr, directory: &Path) -> Result<Child> {
     Child::start(&mut command, &directory.join("server.log"))
 }
 
-/// Registers all instances, going round the services.
+/// Registers all instances, spread over the services in turn.
 async fn fill(api: SocketAddr, services: Arc<[String]>, instances: usize) -> Result<()> {
     let next = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
@@ -156,7 +156,7 @@ async fn fill(api: SocketAddr, services: Arc<[String]>, instances: usize) -> Res
     Ok(())
 }
 
-/// Discovers one service after the other for as long as it is said; answers with what each call took.
+/// Discovers one service after the other until stopped; the durations of the calls.
 async fn read(api: SocketAddr, services: usize, go_on: Arc<AtomicBool>) -> Result<Vec<Duration>> {
     let mut connection = Connection::open(api).await?;
     let mut latencies = Vec::new();

@@ -1,5 +1,5 @@
-//! Three replicas over three etcd members: how long a write takes, and how long until the other replicas
-//! show it, alone and beside other writers.
+//! Three replicas over three etcd members: the duration of a write, and the time until the other replicas show it,
+//! alone and beside other writers.
 
 use crate::{
     Result,
@@ -22,10 +22,10 @@ use tokio::task::JoinSet;
 const SIZE: usize = 3;
 /// Other writers, spread over the replicas.
 const WRITERS: usize = 48;
-/// Between two looks: they must not be the load.
+/// Pause between two reads, which must not be the load.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// What is measured.
+/// Parameters of the measurement.
 pub(crate) struct Options {
     writes: usize,
 }
@@ -139,7 +139,7 @@ fn member(
     Child::start(&mut command, &directory.join(format!("member{nth}.log")))
 }
 
-/// Writes to the first replica, one write after the other, and looks at the others meanwhile.
+/// Writes to the first replica, one write after the other, and polls the others meanwhile.
 async fn measure(what: &str, replicas: &[SocketAddr], service: &str, writes: usize) -> Result<()> {
     let mut writer = Connection::open(replicas[0]).await?;
     let mut readers = Vec::new();

@@ -1,6 +1,6 @@
 //! Medians and percentiles.
 
-/// Measures in order, for [`middle`] and for the range.
+/// Sorted measurements, for [`median`] and for the range.
 pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -8,11 +8,11 @@ pub(crate) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 /// The median of sorted values.
-pub(crate) fn middle(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// A percentile of sorted values; 100 is the greatest. Of no values it is the default.
+/// A percentile of sorted values; 100 is the maximum. The default value without values.
 pub(crate) fn percentile<T: Copy + Default>(values: &[T], percent: usize) -> T {
     let index = (values.len() * percent / 100).min(values.len().saturating_sub(1));
     values.get(index).copied().unwrap_or_default()

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-/// The environment of AWS clients: endpoints and invented credentials, and nothing from the user's home.
+/// The environment of AWS clients: endpoints and invented credentials, without the user's own settings.
 #[derive(Clone)]
 pub struct Aws {
     variables: Vec<(String, String)>,
@@ -16,7 +16,7 @@ pub struct Aws {
 }
 
 impl Aws {
-    /// For the APIs at this address; `home` is where clients may keep files.
+    /// An environment for the APIs at this address; clients write their files to `home`.
     pub fn new(api: SocketAddr, home: &Path) -> Self {
         let endpoint = format!("http://{api}");
         let services = [
@@ -46,15 +46,15 @@ impl Aws {
         }
     }
 
-    /// With the CLI; `None`, with a word about it, when it is not installed.
+    /// Requires the CLI; `None`, after a message, when it is not installed.
     pub fn with_cli(mut self) -> Option<Self> {
         self.program = Some(need("TOMBOLO_AWS")?);
         Some(self)
     }
 
-    /// Puts the environment into a command.
+    /// Sets the environment of a command.
     pub fn environment(&self, command: &mut Command) {
-        // A profile, a proxy or a certificate bundle of the user's would change what is tested.
+        // The user's own profile, proxy or certificate bundle would change the results.
         let foreign = std::env::vars_os().map(|(name, _)| name);
         for name in foreign.filter(|name| name.to_string_lossy().starts_with("AWS_")) {
             command.env_remove(name);
@@ -62,7 +62,7 @@ impl Aws {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
     }
 
-    /// Runs the CLI; answers with its JSON, null when it prints nothing.
+    /// Runs the CLI; its JSON, or null when it prints nothing.
     #[track_caller]
     pub fn run(&self, words: &[&str]) -> Value {
         match self.attempt(words) {
@@ -71,7 +71,7 @@ impl Aws {
         }
     }
 
-    /// Runs the CLI; an error is what it prints about it.
+    /// Runs the CLI; the error is its output.
     pub fn attempt(&self, words: &[&str]) -> Result<Value, String> {
         let program = self.program.as_ref().expect("made by with_cli");
         let mut command = Command::new(program);

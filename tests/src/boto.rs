@@ -16,14 +16,14 @@ pub struct Boto {
     answers: BufReader<ChildStdout>,
 }
 
-/// What boto3 raised.
+/// An exception of boto3.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Raised {
     /// The error's code, for example `NotFoundException`.
     pub code: String,
-    /// The name of the exception's class: boto3 knows the errors of each operation.
+    /// The class of the exception: boto3 has the errors of each operation.
     pub class: String,
-    /// What it says.
+    /// The error's message.
     pub message: String,
     /// The HTTP status.
     pub status: u64,
@@ -32,7 +32,7 @@ pub struct Raised {
 }
 
 impl Boto {
-    /// Starts one; `None`, with a word about it, when there is no Python with boto3.
+    /// Starts one; `None`, after a message, when there is no Python with boto3.
     pub fn start(aws: &Aws) -> Option<Self> {
         let mut command = Command::new(need("TOMBOLO_PYTHON")?);
         aws.environment(&mut command);
@@ -122,7 +122,7 @@ impl Boto {
         self.answers
             .read_line(&mut line)
             .expect("Python writes text");
-        // Python ends on any error that is not the server's answer, and says why on its own.
+        // Python ends on any error other than the server's answers, and prints it.
         assert!(!line.is_empty(), "Python ended at {call}");
         let mut answer: Value = serde_json::from_str(&line).expect("Python writes JSON");
         if let Some(error) = answer.get("error") {
@@ -141,7 +141,7 @@ impl Boto {
 
 impl Drop for Boto {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

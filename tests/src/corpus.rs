@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A walkthrough.
 pub struct Walkthrough {
-    /// Its name.
+    /// The name.
     pub name: String,
     directory: PathBuf,
 }
@@ -15,17 +15,17 @@ pub struct Walkthrough {
 pub struct Step {
     /// `appmesh` or `servicediscovery`.
     pub service: String,
-    /// For example `CreateMesh`.
+    /// The operation, such as `CreateMesh`.
     pub operation: String,
-    /// What is sent.
+    /// The parameters.
     pub params: Value,
-    /// How it is sent: method, path, query, target and body.
+    /// The HTTP request: method, path, query, target and body.
     pub http: Value,
-    /// Where the call's parameters lie.
+    /// The file of the parameters.
     pub file: PathBuf,
 }
 
-/// All walkthroughs, by name; `None`, with a word about it, when they are not there.
+/// All walkthroughs, by name; `None`, after a message, when they are not installed.
 pub fn walkthroughs() -> Option<Vec<Walkthrough>> {
     let root = need("TOMBOLO_CORPUS")?;
     let mut found: Vec<Walkthrough> = list(&root)
@@ -45,7 +45,7 @@ pub fn walkthroughs() -> Option<Vec<Walkthrough>> {
     Some(found)
 }
 
-/// The walkthrough of this name; `None`, with a word about it, when the walkthroughs are not there.
+/// The walkthrough of this name; `None`, after a message, when the walkthroughs are not installed.
 pub fn walkthrough(name: &str) -> Option<Walkthrough> {
     let found = walkthroughs()?
         .into_iter()
@@ -54,7 +54,7 @@ pub fn walkthrough(name: &str) -> Option<Walkthrough> {
 }
 
 impl Walkthrough {
-    /// Its manifests, in the order in which they are applied.
+    /// The manifests, in the order in which they are applied.
     pub fn manifests(&self) -> Vec<PathBuf> {
         let directory = self.directory.join("manifests");
         if directory.is_dir() {
@@ -64,12 +64,12 @@ impl Walkthrough {
         }
     }
 
-    /// Where its recorded calls lie, if it has any.
+    /// The directory of the recorded calls, if there are any.
     fn recording(&self) -> Option<PathBuf> {
         Some(self.directory.join("cli")).filter(|directory| directory.is_dir())
     }
 
-    /// Its recorded calls, in order.
+    /// The recorded calls, in order.
     pub fn steps(&self) -> Vec<Step> {
         let Some(directory) = self.recording() else {
             return Vec::new();
@@ -89,7 +89,7 @@ impl Walkthrough {
             .collect()
     }
 
-    /// The `aws` commands of its script, word by word, each with the path of its file made absolute.
+    /// The `aws` commands of the script, split into words, with absolute paths of files.
     pub fn commands(&self) -> Vec<Vec<String>> {
         let Some(directory) = self.recording() else {
             return Vec::new();
@@ -108,7 +108,7 @@ impl Walkthrough {
             .collect()
     }
 
-    /// The files of its recorded calls.
+    /// The files of the recorded calls.
     pub fn call_files(&self) -> Vec<PathBuf> {
         let Some(directory) = self.recording() else {
             return Vec::new();
@@ -122,7 +122,7 @@ impl Walkthrough {
         files
     }
 
-    /// Whether its calls make everything that they use.
+    /// Whether the calls create everything that they use.
     pub fn is_self_contained(&self) -> bool {
         self.steps()
             .iter()
@@ -146,7 +146,7 @@ fn list(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The last word of a path.
+/// The last component of a path.
 pub fn file_name(path: &Path) -> String {
     path.file_name()
         .unwrap_or_default()

@@ -18,7 +18,7 @@ struct Member {
 }
 
 impl Etcd {
-    /// Starts a cluster; `None`, with a word about it, where there is no etcd.
+    /// Starts a cluster; `None`, after a message, when etcd is not installed.
     pub fn start(members: usize) -> Option<Self> {
         let program = tombolo_need::program("etcd", "TOMBOLO_ETCD")?;
         let member = |_| Member {
@@ -37,11 +37,11 @@ impl Etcd {
         Some(cluster)
     }
 
-    /// Starts a member, also again after [`Etcd::kill`].
+    /// Starts a member, or restarts it after [`Etcd::kill`].
     pub fn run(&mut self, nth: usize) {
         until("an etcd member listens", || {
             let member = &mut self.members[nth];
-            // While it was down, somebody's connection may have got its port for a moment.
+            // While it was down, another connection may have used its port.
             let is_up = member
                 .running
                 .as_mut()
@@ -81,7 +81,7 @@ impl Etcd {
         drop(self.members[nth].running.take());
     }
 
-    /// Stops a member where it is (SIGSTOP), or lets it go on.
+    /// Pauses a member (SIGSTOP), or resumes it.
     pub fn pause(&self, nth: usize, is_paused: bool) {
         let member = self.members[nth].running.as_ref().expect("it is running");
         if is_paused {
@@ -91,7 +91,7 @@ impl Etcd {
         }
     }
 
-    /// The cluster, as `tombolo server --store` takes it.
+    /// The address in the form of `tombolo server --store`.
     pub fn address(&self) -> String {
         let members = self.members.iter().map(|member| member.clients.to_string());
         format!("etcd://{}/test", members.collect::<Vec<_>>().join(","))

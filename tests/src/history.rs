@@ -1,37 +1,36 @@
-//! Judging histories of concurrent calls: whether some order of them, each at one moment between its begin
-//! and its end, explains every answer (linearizability, searched for as Wing and Gong describe, with memory
-//! of what was tried as Lowe adds).
+//! Linearizability of histories of concurrent calls: whether some order of them, each at one moment between its begin
+//! and its end, explains every answer (the search of Wing and Gong, with Lowe's memoization).
 //!
 //! A call without an answer may have taken effect at any moment after its begin, or never.
 
 use std::{collections::HashSet, fmt::Debug, hash::Hash};
 
-/// Something that calls change and look at.
+/// The sequential specification of an object.
 pub trait Model {
-    /// What it is between calls.
+    /// The state between calls.
     type State: Clone + Eq + Hash + Debug;
-    /// A call with its answer, if it got one.
+    /// A call, with its answer if there was one.
     type Call: Debug;
 
-    /// The state after a call; `None` when the answer is impossible in this state.
+    /// The state after a call; `None` when its answer is impossible in this state.
     fn step(state: &Self::State, call: &Self::Call) -> Option<Self::State>;
 }
 
-/// One call of a history. Moments are of any clock that all callers share.
+/// One call of a history. All callers share one clock.
 #[derive(Clone, Debug)]
 pub struct Event<C> {
-    /// Before it was sent.
+    /// Time before it was sent.
     pub begin: u64,
-    /// After the answer came; `None`: none came.
+    /// Time after the answer arrived; `None` without an answer.
     pub end: Option<u64>,
-    /// What was called and answered.
+    /// The call and its answer.
     pub call: C,
 }
 
-/// Combinations that are tried before a history counts as too hard to judge.
+/// Maximum states that are searched before a history counts as undecidable.
 const TRIES: usize = 5_000_000;
 
-/// Looks for an order that explains a history. The error says how far any order got.
+/// Searches an order that explains a history. The error has the longest prefix found.
 pub fn linearizable<M: Model>(initial: M::State, events: &[Event<M::Call>]) -> Result<(), String> {
     let mut order: Vec<&Event<M::Call>> = events.iter().collect();
     order.sort_by_key(|event| event.begin);
@@ -46,7 +45,7 @@ pub fn linearizable<M: Model>(initial: M::State, events: &[Event<M::Call>]) -> R
         if explained > best.0 {
             best = (explained, state.clone(), done.clone());
         }
-        // Whatever comes next began before the first open answer came.
+        // The next call in the order must have begun before the first pending answer.
         let rest = || order.iter().enumerate().filter(|(nth, _)| !done.has(*nth));
         let limit = rest().filter_map(|(_, event)| event.end).min();
         let limit = limit.unwrap_or(u64::MAX);
@@ -65,7 +64,7 @@ pub fn linearizable<M: Model>(initial: M::State, events: &[Event<M::Call>]) -> R
                 ));
             }
         }
-        // What was answered is tried first: it is what the last pushed are.
+        // Answered calls are tried first: they are pushed last.
         next.sort_by_key(|(is_answered, _)| *is_answered);
         for (_, (state, done, explained)) in next {
             if seen.insert((done.clone(), state.clone())) {
@@ -92,7 +91,7 @@ pub fn linearizable<M: Model>(initial: M::State, events: &[Event<M::Call>]) -> R
     ))
 }
 
-/// Which events are placed.
+/// The set of events that are placed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Done(Vec<u64>);
 
@@ -110,25 +109,25 @@ impl Done {
     }
 }
 
-/// Something seen in one place: a number that only grows there.
+/// An observation of a number that should only grow.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight {
-    /// Before it was asked for.
+pub struct Observation {
+    /// Time before the request.
     pub begin: u64,
-    /// After the answer came.
+    /// Time after the answer.
     pub end: u64,
     /// The number.
     pub number: u64,
 }
 
-/// Whether nobody saw less after anybody had seen more.
-pub fn only_grows(sights: &[Sight]) -> Result<(), String> {
-    let mut by_end: Vec<Sight> = sights.to_vec();
+/// Checks that no observation is lower than one that ended before it began.
+pub fn only_grows(observations: &[Observation]) -> Result<(), String> {
+    let mut by_end: Vec<Observation> = observations.to_vec();
     by_end.sort_by_key(|sight| sight.end);
     let mut by_begin = by_end.clone();
     by_begin.sort_by_key(|sight| sight.begin);
     let mut earlier = by_end.into_iter().peekable();
-    let mut most: Option<Sight> = None;
+    let mut most: Option<Observation> = None;
     for sight in by_begin {
         while let Some(before) = earlier.next_if(|before| before.end < sight.begin) {
             if most.is_none_or(|most| before.number > most.number) {

@@ -19,7 +19,7 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A GET.
+    /// A GET request.
     pub fn get(path: &'a str) -> Self {
         Self::new("GET", path)
     }
@@ -34,7 +34,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// A call to Cloud Map.
+    /// A call of Cloud Map.
     pub fn cloud_map(operation: &str, body: &Value) -> Self {
         Self::new("POST", "/")
             .header("content-type", "application/x-amz-json-1.1")
@@ -46,7 +46,7 @@ impl<'a> Request<'a> {
             .json(body)
     }
 
-    /// A call to App Mesh: the path is below the version.
+    /// A call of App Mesh: the path is relative to the API version.
     pub fn app_mesh(method: &'a str, path: &'a str, body: &Value) -> Self {
         let request = Self::new(method, path).signed("appmesh");
         if body.is_null() {
@@ -57,7 +57,7 @@ impl<'a> Request<'a> {
             .json(body)
     }
 
-    /// A call to STS, with the form as it is sent.
+    /// A call of STS, with the encoded form.
     pub fn sts(form: &str) -> Self {
         Self::new("POST", "/")
             .header(
@@ -68,14 +68,14 @@ impl<'a> Request<'a> {
             .body(form.as_bytes().to_vec())
     }
 
-    /// With a header.
+    /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: &'a str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// With a body.
+    /// Sets the body.
     #[must_use]
     pub fn body(mut self, body: Vec<u8>) -> Self {
         self.body = body;
@@ -87,7 +87,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// What a development control plane reads of a signature: the caller's region.
+    /// Adds a signature, of which a development control plane only reads the region.
     fn signed(self, service: &str) -> Self {
         let credential = format!(
             "AKIDEXAMPLE/20260101/{}/{service}/aws4_request",
@@ -95,7 +95,7 @@ impl<'a> Request<'a> {
         );
         self.header(
             "authorization",
-            // Nobody checks it, but it has the shape of one.
+            // It is not verified, but has the form of a signature.
             format!(
                 "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature={:064}",
                 0
@@ -141,26 +141,26 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
         Self::open_within(address, DEADLINE)
     }
 
-    /// Connects to a server that may be silent: each step takes at most this long, or is an error.
-    pub fn open_within(address: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_read_timeout(Some(patience))?;
+    /// Opens a connection to a server that may not answer: each operation fails after this timeout.
+    pub fn open_within(address: SocketAddr, timeout: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_read_timeout(Some(timeout))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, address })
     }
 
-    /// Sends a request and reads the whole answer. After an error the connection is of no use.
+    /// Sends a request and reads the whole answer. After an error the connection is unusable.
     pub fn send(&mut self, request: &Request<'_>) -> io::Result<Answer> {
         self.ask(request)?;
         self.answer()
     }
 
-    /// Sends a request, whose answer must be read before the next one is sent.
+    /// Sends a request; its answer must be read before the next request.
     pub fn ask(&mut self, request: &Request<'_>) -> io::Result<()> {
         let mut head = format!(
             "{} {} HTTP/1.1\r\ncontent-length: {}\r\n",
@@ -168,7 +168,7 @@ impl Connection {
             request.path,
             request.body.len()
         );
-        // A request may be for another host than the one it is sent to.
+        // A request may have a `host` other than the address of the server.
         if !request.headers.iter().any(|(name, _)| *name == "host") {
             head += &format!("host: {}\r\n", self.address);
         }
@@ -181,7 +181,7 @@ impl Connection {
         self.stream.write_all(&bytes)
     }
 
-    /// Reads the whole answer to the request that was sent last.
+    /// Reads the whole answer to the last request.
     pub fn answer(&mut self) -> io::Result<Answer> {
         let mut received = Vec::new();
         loop {
@@ -198,12 +198,12 @@ impl Connection {
     }
 }
 
-/// A GET on a connection of its own.
+/// A GET request on a connection of its own.
 pub fn get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     Connection::open(address)?.send(&Request::get(path).header("connection", "close"))
 }
 
-/// The answer in these bytes, when they are all of it.
+/// The answer in these bytes, if it is complete.
 fn parse(bytes: &[u8], ended: bool) -> io::Result<Option<Answer>> {
     let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];

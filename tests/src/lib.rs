@@ -1,8 +1,8 @@
 //! Test kit for whole-mesh tests: real programs, started and driven from a test.
 //!
-//! A test asks for what it needs ([`need`]); without it the test prints `SKIPPED` and why, and fails in CI.
-//! Programs are children that die with their handle ([`Program`]); what must happen is waited for with a
-//! deadline ([`until`]), never slept for. Nothing here knows a rule of the mesh.
+//! A test asks for its requirements ([`need`]); without them it prints `SKIPPED` and the reason, and fails in CI.
+//! Programs are child processes that are killed with their handle ([`Program`]); conditions are awaited with a
+//! deadline ([`until`]), never with a fixed sleep. Nothing here knows a rule of the mesh.
 //!
 //! Read first: [`Server`], then a test in `tests/`.
 

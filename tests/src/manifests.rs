@@ -1,7 +1,7 @@
 //! A small mesh as Kubernetes manifests.
 
-/// The mesh `shop` of the namespace `apps`, where sidecars are injected, and a virtual node of each name: pods with
-/// the label `app` of that name, HTTP on port 8080, found by DNS.
+/// The mesh `shop` of the namespace `apps`, with sidecar injection, and a virtual node for each name: its pods have
+/// the name as label `app`, HTTP on port 8080, and DNS discovery.
 pub fn shop(nodes: &[&str]) -> String {
     let mut manifests = String::from(
         "

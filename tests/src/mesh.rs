@@ -1,4 +1,4 @@
-//! Manifests into a store in this process: read, admitted, converted and committed, as a controller does.
+//! Applies manifests to a store in this process: reads, admits, converts and commits them, as a controller does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use tombolo_model::{
 };
 use tombolo_store::{CommitError, Store};
 
-/// A cluster to which manifests are applied, and the store that they end up in.
+/// A cluster to which manifests are applied, and the store with its resources.
 pub struct Mesh {
     store: Store,
     scope: Scope,
@@ -32,7 +32,7 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Nothing yet.
+    /// An empty cluster.
     pub fn new(store: Store, scope: Scope) -> Self {
         Self {
             store,
@@ -42,10 +42,11 @@ impl Mesh {
         }
     }
 
-    /// Applies a manifest and commits what follows from it; answers with the references that lead nowhere.
+    /// Applies a manifest and commits the resulting resources; the dangling references.
     ///
     /// # Panics
-    /// When the manifest is refused.
+    ///
+    /// When the manifest is rejected.
     pub async fn apply(&mut self, path: &Path) -> Vec<String> {
         let text = std::fs::read_to_string(path).expect("a readable file");
         self.apply_text(crate::corpus::file_name(path), text).await
@@ -68,7 +69,7 @@ impl Mesh {
         dangling
     }
 
-    /// Everything that has proxies: the virtual nodes and the virtual gateways that exist.
+    /// All workloads: the existing virtual nodes and virtual gateways.
     pub fn workloads(&self) -> Vec<ResourceKey> {
         let view = self.store.view();
         let Some(scope) = view.scope(&self.scope) else {
@@ -94,15 +95,18 @@ impl Mesh {
             Object::Mesh(resource) => {
                 self.label_namespace(located.object.namespace().unwrap_or_default());
                 let admitted = self.admit(resource.as_ref().clone());
-                let admitted =
-                    admitted.unwrap_or_else(|denials| panic!("{}: {denials}", located.title()));
+                let admitted = admitted
+                    .unwrap_or_else(|violations| panic!("{}: {violations}", located.title()));
                 self.objects.put(admitted);
             }
             _ => {}
         }
     }
 
-    fn admit(&mut self, mut resource: CrdResource) -> Result<CrdResource, tombolo_kube::Denials> {
+    fn admit(
+        &mut self,
+        mut resource: CrdResource,
+    ) -> Result<CrdResource, tombolo_kube::Violations> {
         let old = self
             .objects
             .get(resource.kind(), resource.namespace(), resource.name());
@@ -130,7 +134,7 @@ impl Mesh {
         self.objects.put_namespace(namespace, labels);
     }
 
-    /// Brings the store to what the objects ask for; answers with the references that lead nowhere.
+    /// Reconciles the store with the objects; the dangling references.
     async fn commit(&self) -> Vec<String> {
         let (mut items, mut dangling) = (Vec::new(), Vec::new());
         for resource in CrdKind::ALL
@@ -150,7 +154,7 @@ impl Mesh {
             }
         }
         self.delete_routes_but(&items).await;
-        // A resource may need one that comes later in the list: go round while that helps.
+        // A resource may need a later one of the list: repeat while that makes progress.
         while !items.is_empty() {
             let (mut waiting, before) = (Vec::new(), items.len());
             let mut refused = Vec::new();
@@ -216,7 +220,7 @@ impl Mesh {
             .map(drop)
     }
 
-    /// Gives each node that is found in the registry two instances there.
+    /// Registers two instances of each node with Cloud Map discovery.
     async fn register(&self) {
         for key in self.workloads() {
             let view = self.store.view();
@@ -251,7 +255,7 @@ impl Mesh {
         }
     }
 
-    /// The id of a service, which is made with its namespace where they are not there.
+    /// The id of a service, which is created with its namespace where missing.
     async fn service(&self, namespace: &str, service: &str) -> Arc<str> {
         let find = || {
             let view = self.store.view();

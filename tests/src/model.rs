@@ -1,13 +1,13 @@
-//! AWS service models, as botocore ships them: what every operation takes, answers and refuses with.
+//! AWS service models, as botocore ships them: the inputs, outputs and errors of every operation.
 //!
-//! The models are read from the client's own copy at test time, so a test follows the API that its
-//! clients speak and nothing of it is written down twice.
+//! The models are read from the client's own copy at test time, so that a test follows the API of its clients and
+//! needs no copy of it.
 
 use crate::need;
 use serde_json::Value;
 use std::process::Command;
 
-/// Lets botocore find and unpack its own data.
+/// Makes botocore find and unpack its data.
 const LOAD: &str = "\
 import botocore.loaders, json, sys
 model = botocore.loaders.Loader().load_service_model(sys.argv[1], 'service-2', sys.argv[2])
@@ -22,7 +22,7 @@ pub struct Model {
 #[derive(Clone, Copy)]
 pub struct Operation<'a> {
     model: &'a Model,
-    /// Its name.
+    /// The name.
     pub name: &'a str,
     value: &'a Value,
 }
@@ -31,7 +31,7 @@ pub struct Operation<'a> {
 #[derive(Clone, Copy)]
 pub struct Shape<'a> {
     model: &'a Model,
-    /// Its name.
+    /// The name.
     pub name: &'a str,
     value: &'a Value,
 }
@@ -39,15 +39,15 @@ pub struct Shape<'a> {
 /// A member of a structure.
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// Its shape.
+    /// The shape.
     pub shape: Shape<'a>,
     reference: &'a Value,
 }
 
 impl Model {
-    /// Reads a model; `None`, with a word about it, when there is no Python with botocore.
+    /// Reads a model; `None`, after a message, when there is no Python with botocore.
     pub fn load(service: &str, version: &str) -> Option<Self> {
         let output = Command::new(need("TOMBOLO_PYTHON")?)
             .args(["-c", LOAD, service, version])
@@ -59,12 +59,12 @@ impl Model {
         Some(Self::new(root))
     }
 
-    /// The model that a JSON document is.
+    /// A model from its JSON document.
     pub fn new(root: Value) -> Self {
         Self { root }
     }
 
-    /// The protocol that botocore speaks: `rest-json`, `json` or `query`.
+    /// The protocol: `rest-json`, `json` or `query`.
     pub fn protocol(&self) -> &str {
         let metadata = &self.root["metadata"];
         let offered = metadata["protocols"].as_array().into_iter().flatten();
@@ -107,17 +107,17 @@ impl Model {
 }
 
 impl<'a> Operation<'a> {
-    /// What it takes.
+    /// The input.
     pub fn input(self) -> Option<Shape<'a>> {
         self.reference("input")
     }
 
-    /// What it answers.
+    /// The output.
     pub fn output(self) -> Option<Shape<'a>> {
         self.reference("output")
     }
 
-    /// The names of its errors.
+    /// The names of the errors.
     pub fn errors(self) -> impl Iterator<Item = &'a str> {
         let errors = self.value["errors"].as_array().into_iter().flatten();
         errors.map(|error| text(&error["shape"]))
@@ -133,7 +133,7 @@ impl<'a> Operation<'a> {
         text(&self.value["http"]["requestUri"])
     }
 
-    /// The status of its answers.
+    /// The HTTP status of answers.
     pub fn status(self) -> u16 {
         let status = self.value["http"]["responseCode"].as_u64().unwrap_or(200);
         u16::try_from(status).expect("statuses are small")
@@ -146,12 +146,12 @@ impl<'a> Operation<'a> {
 }
 
 impl<'a> Shape<'a> {
-    /// Its type: `structure`, `list`, `map`, `string`, `integer`, `long`, `boolean`, `timestamp` …
+    /// The type: `structure`, `list`, `map`, `string`, `integer`, `long`, `boolean`, `timestamp` …
     pub fn kind(self) -> &'a str {
         text(&self.value["type"])
     }
 
-    /// Whether exactly one member of this structure is given.
+    /// Whether exactly one member of this structure must be given.
     pub fn is_union(self) -> bool {
         self.value["union"] == true
     }
@@ -171,13 +171,13 @@ impl<'a> Shape<'a> {
         self.members().find(|member| member.name == name)
     }
 
-    /// Whether a structure is incomplete without this member.
+    /// Whether a structure requires this member.
     pub fn requires(self, member: &str) -> bool {
         let required = self.value["required"].as_array();
         required.is_some_and(|names| names.iter().any(|name| name == member))
     }
 
-    /// The member that is the whole body of an answer.
+    /// The member that is the whole body.
     pub fn payload(self) -> Option<Member<'a>> {
         self.member(self.value["payload"].as_str()?)
     }
@@ -197,12 +197,12 @@ impl<'a> Shape<'a> {
         self.model.shape(text(&self.value["value"]["shape"]))
     }
 
-    /// The least length, size or number.
+    /// The minimum length, size or number.
     pub fn min(self) -> Option<i64> {
         self.value["min"].as_i64()
     }
 
-    /// The greatest length, size or number.
+    /// The maximum length, size or number.
     pub fn max(self) -> Option<i64> {
         self.value["max"].as_i64()
     }
@@ -212,7 +212,7 @@ impl<'a> Shape<'a> {
         self.value["pattern"].as_str()
     }
 
-    /// The words of an enumeration; none for other strings.
+    /// The values of an enumeration; empty for other strings.
     pub fn words(self) -> Vec<&'a str> {
         let words = self.value["enum"].as_array().into_iter().flatten();
         words.map(text).collect()
@@ -226,17 +226,17 @@ impl<'a> Shape<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// Where it travels in HTTP: `uri`, `querystring` …; `None` for the body.
+    /// The location in HTTP: `uri`, `querystring` …; `None` for the body.
     pub fn location(self) -> Option<&'a str> {
         self.reference["location"].as_str()
     }
 
-    /// Whether a call may be repeated with the same value here, and then does nothing a second time.
+    /// Whether this is an idempotency token.
     pub fn is_token(self) -> bool {
         self.reference["idempotencyToken"] == true
     }
 
-    /// What it is called there.
+    /// The name at that location.
     pub fn location_name(self) -> &'a str {
         self.reference["locationName"].as_str().unwrap_or(self.name)
     }

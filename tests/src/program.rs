@@ -15,7 +15,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a command; both of its outputs go to `log`, after what is there already.
+    /// Starts a command; both outputs are appended to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let open = || -> File {
             let file = File::options().create(true).append(true).open(log);
@@ -33,17 +33,17 @@ impl Program {
         }
     }
 
-    /// Its process id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has printed.
+    /// The output so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Its status, when it has ended.
+    /// The exit status; `None` while it runs.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child can be waited for")
     }
@@ -55,12 +55,12 @@ impl Program {
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// Stops all its threads where they are (SIGSTOP).
+    /// Pauses all its threads (SIGSTOP).
     pub fn pause(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    /// Lets them go on (SIGCONT).
+    /// Resumes them (SIGCONT).
     pub fn resume(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
@@ -68,30 +68,30 @@ impl Program {
     fn signal(&self, signal: rustix::process::Signal) {
         let id = i32::try_from(self.id()).expect("process ids are small");
         let id = rustix::process::Pid::from_raw(id).expect("not 0");
-        // It may be ending already.
+        // The process may be ending already.
         let _ = rustix::process::kill_process(id, signal);
     }
 
-    /// Asks it to end, as supervisors do (SIGTERM).
+    /// Sends SIGTERM, as supervisors do.
     pub fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// Asks it to end, as Ctrl-C does, and waits for that.
+    /// Sends SIGINT, as Ctrl-C does, and waits for the end.
     pub fn interrupt(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::INT);
         self.wait(Duration::from_secs(30))
     }
 
-    /// Waits for its end.
-    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+    /// Waits for the end, at most for `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
             let log = || self.log();
-            assert!(start.elapsed() < patience, "it does not end: {}", log());
+            assert!(start.elapsed() < timeout, "it does not end: {}", log());
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,5 +1,5 @@
-//! Resources of both APIs as registers: written, read and removed by many callers at once, and every call
-//! remembered, so that a [`history`](crate::history) can be judged afterwards.
+//! Resources of both APIs as registers: written, read and removed by many callers at once. Every call is recorded, so
+//! that a [`history`](crate::history) can be checked afterwards.
 
 use crate::{
     history::{Event, Model},
@@ -19,53 +19,53 @@ use std::{
 pub enum Key {
     /// A route of router `r` in mesh `m`.
     Route(String),
-    /// An instance: the id of its service and its own.
+    /// An instance: the id of its service and its own id.
     Instance(String, String),
 }
 
-/// What is called.
+/// An operation on a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Makes it; routes only.
+    /// Creates it; routes only.
     Create(u64),
-    /// Changes what is there; routes only.
+    /// Updates it; routes only.
     Update(u64),
-    /// Makes or changes it; instances only.
+    /// Creates or replaces it; instances only.
     Put(u64),
-    /// Takes it away.
+    /// Deletes it.
     Remove,
-    /// Looks.
+    /// Reads it.
     Read,
 }
 
-/// What is there: the number, and for routes the version.
+/// The state: the number, and for routes the version.
 pub type Held = Option<(u64, Option<u64>)>;
 
-/// What was answered.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was made or changed; for routes, to this version.
+    /// It was created or changed; for routes, to this version.
     Done(Option<u64>),
-    /// It was taken away; for routes, when it held this number.
+    /// It was deleted; for routes, when it held this number.
     Removed(Option<u64>),
-    /// It is there already.
+    /// It exists already.
     Exists,
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// This is there.
+    /// Its state.
     Found(Held),
 }
 
 /// A call and, when it came, the answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
-    /// What was called.
+    /// The operation.
     pub action: Action,
-    /// What was answered.
+    /// The outcome.
     pub outcome: Option<Outcome>,
 }
 
-/// How such a resource must behave.
+/// The sequential specification of a register.
 pub struct Register;
 
 impl Model for Register {
@@ -104,7 +104,7 @@ impl Model for Register {
 }
 
 impl Key {
-    /// Calls. An error: nobody knows whether it took effect.
+    /// Makes a call. After an error it may or may not have taken effect.
     pub fn call(&self, connection: &mut Connection, action: Action) -> io::Result<Outcome> {
         match self {
             Key::Route(name) => route(connection, name, action),
@@ -190,13 +190,13 @@ fn instance(
     })
 }
 
-/// A server that is going down, or has lost its store, may say so; anything else is a mistake.
+/// A server that shuts down, or has lost its store, may answer so; any other error is a failure.
 fn unsure(answer: &Answer) -> io::Error {
     assert!(answer.status >= 500, "{}: {}", answer.status, answer.text());
     io::Error::other(answer.text())
 }
 
-/// Makes what the registers lie in; answers with the id of the service of the instances.
+/// Creates the resources that the registers need; the id of the service of the instances.
 pub fn prepare(api: SocketAddr) -> String {
     let call = |request: &Request<'_>| {
         let mut connection = Connection::open(api).expect("the server listens");
@@ -231,27 +231,27 @@ pub fn prepare(api: SocketAddr) -> String {
     made["Service"]["Id"].as_str().expect("an id").to_owned()
 }
 
-/// Most servers that are told apart.
+/// Maximum servers that are distinguished.
 const SERVERS: usize = 8;
 
-/// What all callers write down.
+/// The record of all calls.
 pub struct Record {
     start: Instant,
     numbers: AtomicU64,
-    /// Changes that each server acknowledged, or refused.
+    /// Number of changes that each server acknowledged, or refused.
     answers: [AtomicU64; SERVERS],
-    /// Guards what was written down; held to add to it.
-    calls: Mutex<Vec<Noted>>,
+    /// Guards the record; held to append to it.
+    calls: Mutex<Vec<RecordedCall>>,
 }
 
-/// One call.
+/// A recorded call.
 #[derive(Clone, Debug)]
-pub struct Noted {
-    /// Of what.
+pub struct RecordedCall {
+    /// The register.
     pub key: Key,
-    /// Which server was called.
+    /// The index of the server.
     pub server: usize,
-    /// When, what, and with what answer.
+    /// The call with its times and its answer.
     pub event: Event<Call>,
 }
 
@@ -267,7 +267,7 @@ impl Default for Record {
 }
 
 impl Record {
-    /// A number that was never used.
+    /// A number that was not used before.
     pub fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -277,12 +277,12 @@ impl Record {
         u64::try_from(self.start.elapsed().as_nanos()).expect("a test is short")
     }
 
-    /// How many writes a server has answered so far.
+    /// The number of writes that a server has answered.
     pub fn answers(&self, server: usize) -> u64 {
         self.answers[server].load(Ordering::Relaxed)
     }
 
-    /// Calls, and writes down what happened.
+    /// Makes a call and records it.
     pub fn call(
         &self,
         server: usize,
@@ -300,7 +300,7 @@ impl Record {
             let event = Event { begin, end, call };
             let key = key.clone();
             let mut calls = self.calls.lock();
-            calls.push(Noted { key, server, event });
+            calls.push(RecordedCall { key, server, event });
         }
         if result.is_ok() && action != Action::Read {
             self.answers[server].fetch_add(1, Ordering::Relaxed);
@@ -308,8 +308,8 @@ impl Record {
         result
     }
 
-    /// Everything that was written down.
-    pub fn into_calls(self) -> Vec<Noted> {
+    /// All recorded calls.
+    pub fn into_calls(self) -> Vec<RecordedCall> {
         self.calls.into_inner()
     }
 }

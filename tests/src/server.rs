@@ -16,12 +16,12 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The account of every control plane here.
+/// The account of the test servers.
 pub const ACCOUNT: &str = "111122223333";
-/// The region of every control plane here.
+/// The region of the test servers.
 pub const REGION: &str = "us-west-2";
 
-/// How long it may take to end.
+/// Deadline for the end of the process.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A `tombolo server` with a data directory of its own, or over an etcd cluster. It can be killed and
@@ -34,25 +34,25 @@ pub struct Server {
     dns: SocketAddr,
     /// The etcd cluster, for a replica.
     store: Option<String>,
-    /// Further arguments and variables.
+    /// Further arguments and environment variables.
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     program: Option<Program>,
 }
 
 impl Server {
-    /// Starts one; `None`, with a word about it, when there is no binary.
+    /// Starts one; `None`, after a message, when there is no binary.
     pub fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// Starts one with further arguments; `None`, with a word about it, when there is no binary.
+    /// Starts one with further arguments; `None`, after a message, when there is no binary.
     pub fn start_with(arguments: &[String]) -> Option<Self> {
         Self::start_in(temporary(), arguments, &[])
     }
 
-    /// Starts one in a directory that vanishes with it, with further arguments and variables; `None`, with a
-    /// word about it, when there is no binary.
+    /// Starts one in a directory that is removed with it, with further arguments and environment variables; `None`,
+    /// after a message, when there is no binary.
     pub fn start_in(
         directory: TempDir,
         arguments: &[String],
@@ -61,8 +61,7 @@ impl Server {
         Self::start_over(None, directory, arguments, environment)
     }
 
-    /// Starts one from a shell that has run this command first; `None`, with a word about it, when there is
-    /// no binary.
+    /// Starts one from a shell that has run this command first; `None`, after a message, when there is no binary.
     pub fn start_after(command: &str) -> Option<Self> {
         let binary = need("TOMBOLO_BIN")?;
         let directory = temporary();
@@ -74,7 +73,7 @@ impl Server {
         Some(Self::start_binary(script, None, directory, &[], &[]))
     }
 
-    /// Starts one of several over an etcd cluster; `None`, with a word about it, when there is no binary.
+    /// Starts a replica over an etcd cluster; `None`, after a message, when there is no binary.
     pub fn replica(store: &str) -> Option<Self> {
         Self::start_over(Some(store.to_owned()), temporary(), &[], &[])
     }
@@ -120,7 +119,7 @@ impl Server {
             let Err(why) = server.launch() else {
                 return Some(());
             };
-            // Anything on this machine may have taken a port since it was found free.
+            // Another process may have taken the port since it was found free.
             assert!(why.contains("Address already in use"), "{why}");
             [server.api, server.xds, server.dns] = [free_port(), free_port(), free_port()];
             None
@@ -128,12 +127,12 @@ impl Server {
         server
     }
 
-    /// Starts it again after [`Server::kill`].
+    /// Restarts it after [`Server::kill`].
     pub fn run(&mut self) {
         self.launch().unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// Starts the program and waits until it answers; an error is why it ended.
+    /// Starts the program and waits until it answers; the error is its output.
     fn launch(&mut self) -> Result<(), String> {
         assert!(self.program.is_none(), "it is running");
         let mut command = Command::new(&self.binary);
@@ -164,7 +163,7 @@ impl Server {
         Ok(())
     }
 
-    /// Whether it answers; when it speaks TLS, whether it takes connections.
+    /// Whether it answers; with TLS, whether it accepts connections.
     fn is_up(&self) -> bool {
         let Ok(mut connection) = Connection::open(self.api) else {
             return false;
@@ -179,19 +178,19 @@ impl Server {
         drop(self.program.take());
     }
 
-    /// Asks it to end (SIGTERM).
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.running().terminate();
     }
 
-    /// Waits for its end, and answers with its status and what it has printed.
+    /// Waits for its end: exit status and output.
     pub fn ended(&mut self) -> (ExitStatus, String) {
         let mut program = self.program.take().expect("it is running");
         let status = program.wait(DEADLINE);
         (status, program.log())
     }
 
-    /// Limits the size to which it may write files, in bytes; `None`: no more.
+    /// Limits the size of files that it writes, in bytes; `None` removes the limit.
     pub fn limit_file_size(&self, bytes: Option<u64>) {
         use rustix::process::{Pid, Resource, Rlimit, prlimit};
         let limit = Rlimit {
@@ -206,7 +205,7 @@ impl Server {
         self.program.as_ref().expect("it is running")
     }
 
-    /// Stops it where it is (SIGSTOP), or lets it go on.
+    /// Pauses it (SIGSTOP), or resumes it.
     pub fn pause(&self, is_paused: bool) {
         let program = self.running();
         if is_paused {
@@ -221,22 +220,22 @@ impl Server {
         &self.binary
     }
 
-    /// Where the AWS APIs are.
+    /// Address of the AWS APIs.
     pub fn api(&self) -> SocketAddr {
         self.api
     }
 
-    /// Where xDS is.
+    /// Address of xDS.
     pub fn xds(&self) -> SocketAddr {
         self.xds
     }
 
-    /// Where DNS is.
+    /// Address of DNS.
     pub fn dns(&self) -> SocketAddr {
         self.dns
     }
 
-    /// A directory that vanishes with it.
+    /// A directory that is removed with it.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
@@ -246,7 +245,7 @@ impl Server {
         Aws::new(self.api, self.directory.path())
     }
 
-    /// What it tells about itself; `None` when it does not answer.
+    /// The answer of its status endpoint; `None` when it does not answer.
     pub fn status(&self) -> Option<Value> {
         let mut connection = Connection::open(self.api).ok()?;
         let answer = connection.send(&Request::get("/tombolo/v1/status")).ok()?;
@@ -259,7 +258,7 @@ impl Server {
         status["revision"].as_u64().expect("a revision is a number")
     }
 
-    /// What it has printed.
+    /// The output so far.
     pub fn log(&self) -> String {
         self.program.as_ref().map(Program::log).unwrap_or_default()
     }

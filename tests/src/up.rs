@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-/// How long clusters may take to be ready, on a busy machine.
+/// Deadline for clusters to be ready, on a busy machine.
 const READY: Duration = Duration::from_secs(120);
 
-/// Which sidecar the pods get.
+/// The kind of sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyKind {
     /// Tombolo's own.
@@ -27,7 +27,7 @@ impl ProxyKind {
     /// Both.
     pub const ALL: [ProxyKind; 2] = [ProxyKind::Tombolo, ProxyKind::Envoy];
 
-    /// What is said to choose it.
+    /// The value of the `--proxy` option.
     pub fn word(self) -> &'static str {
         match self {
             ProxyKind::Tombolo => "tombolo",
@@ -36,7 +36,7 @@ impl ProxyKind {
     }
 }
 
-/// A run of `tombolo up` that is being described.
+/// A builder for a run of `tombolo up`.
 pub struct Up {
     binary: PathBuf,
     home: Home,
@@ -45,12 +45,12 @@ pub struct Up {
 }
 
 impl Up {
-    /// With this sidecar, by whoever runs the tests; `None`, with a word about it, when a program is missing.
+    /// A run with this sidecar, as the user of the tests; `None`, after a message, when a program is missing.
     pub fn new(proxy: ProxyKind) -> Option<Self> {
         Self::by(User::Caller, proxy)
     }
 
-    /// The same by this user.
+    /// A run with this sidecar, as this user.
     pub fn by(user: User, proxy: ProxyKind) -> Option<Self> {
         let home = Home::of(user);
         let name = run_name();
@@ -67,7 +67,7 @@ impl Up {
         })
     }
 
-    /// With a cluster that runs the manifest in this file.
+    /// Adds a cluster with the manifest in this file.
     #[must_use]
     pub fn cluster_file(mut self, name: &str, path: &Path) -> Self {
         let path = self.home.reachable(path);
@@ -76,14 +76,14 @@ impl Up {
         self
     }
 
-    /// With a cluster that runs this manifest.
+    /// Adds a cluster with this manifest.
     #[must_use]
     pub fn cluster(self, name: &str, manifest: &str) -> Self {
         let path = self.file(&format!("{name}.yaml"), manifest);
         self.cluster_file(name, &path)
     }
 
-    /// With this list of images.
+    /// Sets the images file.
     #[must_use]
     pub fn images(mut self, images: &str) -> Self {
         let path = self.file("images.yaml", images);
@@ -92,7 +92,7 @@ impl Up {
         self
     }
 
-    /// With a further option.
+    /// Adds an option.
     #[must_use]
     pub fn option(mut self, words: &[&str]) -> Self {
         self.arguments
@@ -100,7 +100,7 @@ impl Up {
         self
     }
 
-    /// A file beside the run.
+    /// Writes a file into the directory of the run.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         self.home.file(name, text)
     }
@@ -113,7 +113,7 @@ impl Up {
 
     /// Starts it and waits until everything is ready.
     pub fn start(mut self) -> Clusters {
-        // Any free port: several runs start at the same moment.
+        // Any free port: several runs start at the same time.
         if !self.arguments.iter().any(|word| word == "--api") {
             self = self.option(&["--api", "127.0.0.1:0"]);
         }
@@ -138,7 +138,7 @@ impl Up {
         }
     }
 
-    /// Starts what must be refused; answers with what it says.
+    /// Starts a run that must be refused; its error output.
     #[track_caller]
     pub fn refused(self) -> String {
         let output = self.command().output().expect("TOMBOLO_BIN can be run");
@@ -148,7 +148,7 @@ impl Up {
     }
 }
 
-/// Clusters that are up. Dropping them takes them down at once, as a crash does.
+/// Running clusters. Dropping them kills the run.
 pub struct Clusters {
     program: Program,
     name: String,
@@ -157,14 +157,14 @@ pub struct Clusters {
     info: Value,
 }
 
-/// A name that no other run has. Runs of one machine are told apart by name.
+/// A name that no other run has.
 pub fn run_name() -> String {
     static RUNS: AtomicU32 = AtomicU32::new(0);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{run}", std::process::id())
 }
 
-/// The options that choose a sidecar; `None`, with a word about it, when its program is missing.
+/// The options that select a sidecar; `None`, after a message, when its program is missing.
 pub fn proxy_arguments(proxy: ProxyKind, home: &Home) -> Option<Vec<String>> {
     let mut arguments = vec!["--proxy".to_owned(), proxy.word().to_owned()];
     if proxy == ProxyKind::Envoy {
@@ -183,12 +183,12 @@ fn status(mut command: Command, name: &str) -> Option<Value> {
 }
 
 impl Clusters {
-    /// What the run tells about itself.
+    /// The info of the run.
     pub fn info(&self) -> &Value {
         &self.info
     }
 
-    /// The run's status now.
+    /// The current status of the run.
     pub fn status(&self) -> Value {
         status(self.home.command(&self.binary), &self.name)
             .unwrap_or_else(|| panic!("no status: {}", self.program.log()))
@@ -199,7 +199,7 @@ impl Clusters {
         &mut self.program
     }
 
-    /// Where the AWS APIs are.
+    /// Address of the AWS APIs.
     pub fn api(&self) -> SocketAddr {
         let api = self.info["api"]
             .as_str()
@@ -213,7 +213,7 @@ impl Clusters {
         Aws::new(self.api(), self.home.path())
     }
 
-    /// Where the load balancer of a service is.
+    /// Address of a service's load balancer.
     pub fn balancer(&self, service: &str) -> SocketAddr {
         let address = until("the service has a load balancer", || {
             let status = self.status();
@@ -226,7 +226,7 @@ impl Clusters {
         address.parse().expect("an address")
     }
 
-    /// Runs a command of the CLI against it; answers with what it prints.
+    /// Runs a command of the CLI against it; the output.
     #[track_caller]
     pub fn tombolo(&self, words: &[&str]) -> String {
         match self.try_tombolo(words) {
@@ -235,7 +235,7 @@ impl Clusters {
         }
     }
 
-    /// The same for a command that may fail: then all that it printed.
+    /// The same for a command that may fail: the error is all output.
     pub fn try_tombolo(&self, words: &[&str]) -> Result<String, String> {
         let output = self.output(words);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -254,12 +254,12 @@ impl Clusters {
     /// Applies a manifest to a cluster.
     #[track_caller]
     pub fn apply(&self, cluster: &str, manifest: &str) {
-        self.apply_told(cluster, manifest);
+        self.apply_with_warnings(cluster, manifest);
     }
 
-    /// The same; answers with the warnings.
+    /// Applies a manifest to a cluster; the warnings.
     #[track_caller]
-    pub fn apply_told(&self, cluster: &str, manifest: &str) -> String {
+    pub fn apply_with_warnings(&self, cluster: &str, manifest: &str) -> String {
         let path = self.home.file("applied.yaml", manifest);
         let path = path.display().to_string();
         let output = self.output(&["apply", "--cluster", cluster, "-f", &path]);
@@ -268,8 +268,8 @@ impl Clusters {
         told
     }
 
-    /// Sends requests to a service's load balancer, each on its own connection; counts the answers by body,
-    /// and failures by what they were.
+    /// Sends requests to a service's load balancer, each on its own connection; counts the answers by body, and
+    /// failures by kind.
     pub fn tally(&self, service: &str, path: &str, requests: usize) -> BTreeMap<String, usize> {
         let address = self.balancer(service);
         let mut tally = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The users that tests run programs as: the current one, and an ordinary one where that is root.
+//! The users of programs in tests: the current one, and ordinary users if that is root.
 
 use crate::{ProxyKind, need};
 use std::{
@@ -13,29 +13,28 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Who runs a program.
+/// The user of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
-    /// Whoever runs the tests.
+    /// The user of the tests.
     Caller,
-    /// An ordinary user of this id, whom no user database knows. Only root can become one.
+    /// A user with this id that is not in the user database. Only root can become one.
     Stranger(u32),
 }
 
 impl User {
-    /// Two users whom nobody knows.
+    /// Two users that are not in the user database.
     pub const STRANGERS: [User; 2] = [User::Stranger(54_321), User::Stranger(54_322)];
 
-    /// Everybody in whose name the tests run: root's also run as an ordinary user, those of an ordinary user run as
-    /// that one alone.
+    /// All users of the tests: for root also an ordinary user, otherwise the current one alone.
     pub fn all() -> Vec<User> {
         let stranger = User::STRANGERS[0];
         let users = [User::Caller, stranger].into_iter();
         users.filter(|user| user.is_possible()).collect()
     }
 
-    /// Whether programs can run so here. The tests of an ordinary user cannot become another. Where the kernel keeps
-    /// user namespaces from ordinary users that is said, and a failure in CI.
+    /// Whether programs can run as this user. Only root can change the user. A kernel that denies user namespaces to
+    /// ordinary users is reported, and a failure in CI.
     pub fn is_possible(self) -> bool {
         static REFUSED: OnceLock<Option<String>> = OnceLock::new();
         if self == User::Caller {
@@ -61,13 +60,13 @@ impl User {
     }
 }
 
-/// Every sidecar in the name of every user.
+/// Every sidecar with every user.
 pub fn runs() -> impl Iterator<Item = (ProxyKind, User)> {
     let pairs = |user| ProxyKind::ALL.map(|proxy| (proxy, user));
     User::all().into_iter().flat_map(pairs)
 }
 
-/// A directory of a user's, where what it starts keeps everything.
+/// A directory that a user owns, for all files of its programs.
 #[derive(Debug)]
 pub struct Home {
     user: User,
@@ -75,7 +74,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// An empty one.
+    /// An empty directory.
     pub fn of(user: User) -> Self {
         let home = Self {
             user,
@@ -91,19 +90,19 @@ impl Home {
         home
     }
 
-    /// Where it is.
+    /// The path.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// A file in it.
+    /// Writes a file into it.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         fs::write(&path, text).expect("the directory can be written");
         path
     }
 
-    /// A file that the user can reach: this one, or a copy.
+    /// A path at which the user can read the file: this one, or that of a copy.
     pub fn reachable(&self, file: &Path) -> PathBuf {
         let open = |path: &Path| {
             fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005)
@@ -119,8 +118,8 @@ impl Home {
         copy
     }
 
-    /// A program that the user runs, with everything of its own here. It works in a directory that an ordinary user
-    /// cannot write.
+    /// A command of the user, with all its directories here. Its working directory is not writable for ordinary
+    /// users.
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -131,19 +130,19 @@ impl Home {
             .env_remove("TOMBOLO_HOME")
             .env_remove("TOMBOLO_NAME");
         if let User::Stranger(id) = self.user {
-            // Other groups are dropped with the user.
+            // Supplementary groups are dropped with the user.
             command.uid(id).gid(id);
         }
         command
     }
 }
 
-/// What keeps this user from running clusters, if anything does.
+/// The reason why this user cannot run clusters; `None` if it can.
 fn sandbox_refused(user: User) -> Option<String> {
     let binary = need("TOMBOLO_BIN")?;
     let home = Home::of(user);
     let empty = home.file("empty.yaml", "");
-    // Everything that is wrong is told at once; the account is wrong, so nothing starts.
+    // All errors are reported at once; the account is invalid, so nothing starts.
     let output = home
         .command(&home.reachable(&binary))
         .args(["up", "--account", "none", "--api", "127.0.0.1:0"])

@@ -5,33 +5,30 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long things may take that take a moment on an idle machine.
+/// Deadline for conditions that hold at once on an idle machine.
 const DEADLINE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Polls until there is an answer.
+/// Polls until there is a value.
 #[track_caller]
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     until_within(DEADLINE, what, look)
 }
 
-/// Polls until there is an answer, for at most this long.
+/// Polls until there is a value, for at most `timeout`.
 #[track_caller]
-pub fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn until_within<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            start.elapsed() < patience,
-            "not within {patience:?}: {what}"
-        );
+        assert!(start.elapsed() < timeout, "not within {timeout:?}: {what}");
         std::thread::sleep(PAUSE);
     }
 }
 
-/// An address of loopback whose port was free a moment ago.
+/// A loopback address whose port was free.
 pub fn free_port() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     listener

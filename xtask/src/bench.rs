@@ -6,7 +6,7 @@ use crate::{
 };
 use std::process::Command;
 
-/// The cargo profile that is measured: the one that is shipped.
+/// The cargo profile of the measured program: the shipped one.
 const PROFILE: &str = "dist";
 
 /// A benchmark of the crate `tombolo-benches`.
@@ -15,7 +15,7 @@ pub(crate) struct Benchmark {
     pub(crate) name: &'static str,
     /// One line for the usage text.
     pub(crate) about: &'static str,
-    /// The peers it measures beside ours: each a program and its Debian package.
+    /// The peers: each a program and its Debian package.
     peers: &'static [(&'static str, &'static str)],
     /// Whether Envoy is a peer.
     envoy: bool,
@@ -65,7 +65,7 @@ pub(crate) const BENCHMARKS: &[Benchmark] = &[
     },
 ];
 
-/// Runs the benchmark of that name; `words` go to it.
+/// Runs the benchmark of this name; `words` are its arguments.
 pub(crate) fn run(name: &str, words: &[&str]) -> Result<()> {
     let benchmark = BENCHMARKS
         .iter()
@@ -75,7 +75,7 @@ pub(crate) fn run(name: &str, words: &[&str]) -> Result<()> {
             format!("unknown benchmark: {name} (known: {})", known.join(", "))
         })?;
     install_peers(benchmark.peers);
-    // Both in one call, so that one set of features serves both and nothing is built twice.
+    // Both in one call, so that they share one set of features and nothing is built twice.
     let packages = ["--package", "tombolo", "--package", "tombolo-benches"];
     process::run(cargo().args(["build", "--profile", PROFILE]).args(packages))?;
     let built = root().join("target").join(PROFILE);
@@ -92,7 +92,7 @@ pub(crate) fn run(name: &str, words: &[&str]) -> Result<()> {
     process::run(&mut bench)
 }
 
-/// Installs the peers that are missing. Without them the benchmark still runs, and says who is absent.
+/// Installs missing peers. Without them the benchmark still runs, and reports them as absent.
 fn install_peers(peers: &[(&str, &str)]) {
     let missing: Vec<&str> = peers
         .iter()

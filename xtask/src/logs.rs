@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Where the catalogue is, from the root.
+/// Path of the catalogue from the root.
 const PAGE: &str = "docs/reference/logs.md";
-/// What stands before the table that is written here; the text before it is kept.
+/// The line before the generated table; the text before it is kept.
 const MARK: &str = "<!-- Written by `cargo xtask logs`. -->";
-/// Levels that are catalogued, by the names of their macros. What is below is for developers.
+/// Levels in the catalogue, by the names of their macros. Lower levels are for developers.
 const LEVELS: [&str; 3] = ["error", "warn", "info"];
 
 /// An event, in the order of the table.
@@ -23,14 +23,14 @@ struct Event {
     fields: Vec<String>,
 }
 
-/// Writes the table anew.
+/// Generates the table.
 pub(crate) fn run() -> Result<()> {
     let path = root().join(PAGE);
     let page = fs::read_to_string(&path).map_err(|error| format!("{PAGE}: {error}"))?;
     fs::write(&path, updated(&page)?).map_err(|error| format!("{PAGE}: {error}"))
 }
 
-/// The page with the table of the source as it is.
+/// The page with the table of the current source.
 fn updated(page: &str) -> Result<String> {
     let (before, _) = page
         .split_once(MARK)
@@ -96,7 +96,7 @@ fn events_of(crate_name: &str, source: &str) -> Vec<Event> {
         for (at, call) in source.match_indices(&format!("tracing::{name}!(")) {
             let arguments = arguments(&source[at + call.len()..]);
             let is_text = |argument: &&String| argument.starts_with('"');
-            // What follows the message fills its placeholders.
+            // The arguments after the message fill its placeholders.
             let fields = arguments
                 .iter()
                 .take_while(|argument| !argument.starts_with('"'));
@@ -106,7 +106,7 @@ fn events_of(crate_name: &str, source: &str) -> Vec<Event> {
                     .next()?
                     .trim()
                     .trim_start_matches(['%', '?']);
-                // `target: …` and `parent: …` are no fields.
+                // `target: …` and `parent: …` are not fields.
                 let name = name.rsplit('.').next().filter(|_| !name.contains(':'))?;
                 (!name.is_empty()).then(|| name.to_owned())
             });
@@ -125,8 +125,8 @@ fn events_of(crate_name: &str, source: &str) -> Vec<Event> {
     events
 }
 
-/// The arguments of a macro call, of which the text begins behind the parenthesis. A string that goes over
-/// several lines is joined, as the compiler does.
+/// The arguments of a macro call; the text begins after the parenthesis. A string over several lines is joined, as by
+/// the compiler.
 fn arguments(text: &str) -> Vec<String> {
     let mut arguments = vec![String::new()];
     let mut depth = 0;

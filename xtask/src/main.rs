@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What `cargo xtask help` prints.
+/// The output of `cargo xtask help`.
 fn usage() -> String {
     let benchmarks = bench::BENCHMARKS
         .iter()

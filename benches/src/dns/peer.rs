@@ -23,7 +23,7 @@ use tombolo_model::{
 pub(super) const UNBOUND: &str = "unbound";
 pub(super) const NAMES: [&str; 3] = ["tombolo", UNBOUND, "dnsmasq"];
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct Peer {
     pub(super) name: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) child: Child,
 }
 
-/// Starts every server that is here, and waits until each gives the right answers.
+/// Starts every installed server, and waits until each gives the right answers.
 pub(super) async fn start_all(directory: &Path) -> Result<Vec<Peer>> {
     let mut peers = vec![ours(directory).await?];
     let threads = std::thread::available_parallelism()?.get();
@@ -73,7 +73,7 @@ fn start(
     })
 }
 
-/// Our server, with the zone registered in it.
+/// Tombolo's server, with the zone registered in it.
 async fn ours(directory: &Path) -> Result<Peer> {
     let (api, xds, address) = (http::free_port()?, http::free_port()?, http::free_port()?);
     let mut command = Command::new(named("TOMBOLO_BIN")?);
@@ -84,7 +84,7 @@ async fn ours(directory: &Path) -> Result<Peer> {
         .args(["--dns", &address.to_string()]);
     let peer = start("tombolo", address, &mut command, directory)?;
     let scope = Scope::new("000000000000", "us-west-2");
-    let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(PATIENCE);
+    let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(TIMEOUT);
     let operation = client
         .create_namespace(&CreateNamespace {
             name: zone::NAME.into(),
@@ -149,7 +149,7 @@ async fn register(
                 creator_request_id: None,
             })
             .await?;
-        // The last one done, so are those before it.
+        // The operation of the last registration ends after the earlier ones.
         if instance + 1 == zone::INSTANCES {
             client.wait(&operation).await?;
         }
@@ -172,7 +172,7 @@ async fn wait(peer: &mut Peer) -> Result<()> {
         peer.child
             .check()
             .map_err(|error| format!("{}: {error}", peer.name))?;
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             return Err(format!(
                 "{} answers {found:?} where {right:?} is right: {}",
                 peer.name,
@@ -184,7 +184,7 @@ async fn wait(peer: &mut Peer) -> Result<()> {
     }
 }
 
-/// Asks a question; the response code and the number of answers, if there is an answer.
+/// Sends a query; the response code and the number of answers, if there is a response.
 async fn ask(server: SocketAddr, name: &str, kind: u16) -> Result<Option<(u8, usize)>> {
     let mut question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec();
     for label in name.split('.') {

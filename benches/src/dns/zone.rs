@@ -1,9 +1,9 @@
-//! The zone that all servers answer from, in the form that each of them reads, and the questions.
+//! The zone of all servers, in the format of each of them, and the queries.
 
 use std::fmt::Write;
 
 pub(super) const NAME: &str = "bench.local";
-/// Services with addresses; each tenth has ports besides, under a name of its own.
+/// Services with addresses; each tenth also has ports, under a name of its own.
 pub(super) const SERVICES: usize = 1000;
 /// Instances of each service.
 pub(super) const INSTANCES: usize = 4;
@@ -30,12 +30,12 @@ pub(super) fn address(service: usize, instance: usize) -> String {
     format!("10.{}.{}.{}", service / 256, service % 256, instance + 1)
 }
 
-/// Of ten questions, six have addresses, one has ports, two ask for addresses of the other family, and one
-/// asks for a name that is not there.
+/// Of ten queries, six have addresses, one has ports, two ask for addresses of the other family, and one asks for a
+/// missing name.
 pub(super) fn questions() -> String {
     let mut text = String::new();
     for turn in 0..10 * SERVICES {
-        // Every service in its turn, in an order without a pattern: 7919 is prime.
+        // Every service in turn, in an irregular order: 7919 is prime.
         let service = turn * 7919 % SERVICES;
         let name = self::service(service);
         // Writing to a string cannot fail.
@@ -49,7 +49,7 @@ pub(super) fn questions() -> String {
     text
 }
 
-/// A question for each kind of answer.
+/// A query for each kind of answer.
 pub(super) fn samples() -> [(String, u16); 4] {
     let name = |service: &str| format!("{service}.{NAME}");
     [

@@ -57,7 +57,7 @@ impl Source for Fixed {
     }
 }
 
-/// Serves a configuration for each node: listen there, forward to the origin.
+/// Serves a configuration for each node: a listener that forwards to the origin.
 pub(crate) async fn serve(
     origin: SocketAddr,
     nodes: &[(&'static str, SocketAddr)],

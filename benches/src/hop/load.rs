@@ -1,4 +1,4 @@
-//! Closed-loop load: each connection sends its next request when it has the answer to the last.
+//! Closed-loop load: each connection sends its next request after the answer to the last one.
 
 use crate::http::Caller;
 use std::{
@@ -40,12 +40,12 @@ pub(crate) fn start(at: SocketAddr) -> Load {
 }
 
 impl Load {
-    /// Requests that were answered so far.
+    /// Answered requests so far.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Ends it; answers with the number of connections that failed.
+    /// Stops the load; the number of connections that failed.
     pub(crate) async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         let ended = self.connections.join_all().await;

@@ -16,7 +16,7 @@ use std::{
 pub(crate) const ENVOY: &str = "envoy";
 pub(crate) const NAMES: [&str; 4] = ["tombolo", ENVOY, "haproxy", "nginx"];
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) child: Child,
 }
 
-/// Starts every proxy that is here, and waits until each forwards.
+/// Starts every installed proxy, and waits until each forwards.
 pub(crate) async fn start_all(origin: SocketAddr, directory: &Path) -> Result<Vec<Peer>> {
     let (ours, envoy) = (http::free_port()?, http::free_port()?);
     let xds = config::serve(origin, &[("tombolo", ours), (ENVOY, envoy)]).await?;
@@ -96,7 +96,7 @@ async fn wait(peer: &mut Peer) -> Result<()> {
         peer.child
             .check()
             .map_err(|error| format!("{}: {error}", peer.name))?;
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             return Err(format!(
                 "{} does not forward: {error}: {}",
                 peer.name,

@@ -1,7 +1,7 @@
-//! The mesh under change: fronts that call services. The route of the first leads to one of two nodes; the others
-//! are there because real meshes have them. A gateway lets requests in to the first.
+//! The mesh under change: fronts that call services. The route of the first service leads to one of two nodes; the
+//! others make the mesh realistic. A gateway routes requests to the first.
 
-use super::{Options, PATIENCE};
+use super::{Options, TIMEOUT};
 use crate::Result;
 use serde_json::{Value, json};
 use std::{
@@ -18,11 +18,11 @@ use tombolo_model::{
     cloudmap::NamespaceType,
 };
 
-/// The name that fronts call.
+/// The host name that fronts call.
 pub(super) const SERVICE: &str = "back.bench";
 /// The first port of a service; each has its own.
 const FIRST_PORT: usize = 20_000;
-/// Requests that are on their way to the API while the mesh is made.
+/// Maximum concurrent API requests while the mesh is created.
 const AT_ONCE: usize = 32;
 const MESH: &str = "bench";
 const NAMESPACE: &str = "bench.local";
@@ -35,7 +35,7 @@ pub(super) struct Mesh {
 }
 
 impl Mesh {
-    /// Makes it all: `first` is an instance of the node `one`, `other` of the node `two`.
+    /// Creates the mesh: `first` is an instance of the node `one`, `other` of the node `two`.
     pub(super) async fn create(
         api: SocketAddr,
         first: SocketAddr,
@@ -44,7 +44,7 @@ impl Mesh {
         options: &Options,
     ) -> Result<Arc<Self>> {
         let scope = Scope::new("000000000000", "us-west-2");
-        let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(PATIENCE);
+        let client = Client::new(&format!("http://{api}"), scope)?.with_timeout(TIMEOUT);
         let namespace = CreateNamespace {
             name: NAMESPACE.into(),
             kind: NamespaceType::HTTP,
@@ -97,7 +97,7 @@ impl Mesh {
         let mut tasks = JoinSet::new();
         for i in 0..options.callers {
             let backends = options.backends.min(options.services);
-            // All call the first; of the others each calls its own share.
+            // All call the first service; each calls its own share of the others.
             let others =
                 (1..backends).map(|n| 1 + (i * backends + n) % (options.services - 1).max(1));
             let names = std::iter::once(SERVICE.to_owned()).chain(others.map(name_of));
@@ -127,7 +127,7 @@ impl Mesh {
         Ok(mesh)
     }
 
-    /// A service that nothing is changed of, with two instances of its own.
+    /// Creates a service that is not changed, with two instances of its own.
     async fn other(&self, number: usize, namespace_id: &str) -> Result<()> {
         let name = format!("n{number}");
         let id = self
@@ -151,7 +151,7 @@ impl Mesh {
             .await
     }
 
-    /// A virtual service of a router of its own, whose route leads to a node.
+    /// Creates a virtual service with a router of its own, whose route leads to a node.
     async fn service(&self, router: &str, name: &str, port: usize, to: &str) -> Result<()> {
         let listening = json!({"listeners": [{"portMapping": {"port": port, "protocol": "http"}}]});
         self.put(resource(Kind::VirtualRouter, router), listening)
@@ -166,12 +166,12 @@ impl Mesh {
             .await
     }
 
-    /// The name by which the proxies of a front call themselves.
+    /// The node id of a front's proxies.
     pub(super) fn front(&self, i: usize) -> String {
         format!("mesh/{MESH}/virtualNode/front-{}", i % self.fronts)
     }
 
-    /// The name by which the gateway calls itself.
+    /// The node id of the gateway's proxies.
     pub(super) fn gateway(&self) -> String {
         format!("mesh/{MESH}/virtualGateway/edge")
     }
@@ -185,7 +185,7 @@ impl Mesh {
             .ok_or("the status has no revision")?)
     }
 
-    /// Turns the route; answers with the time of the API's answer.
+    /// Changes the route; the time of the API's answer.
     pub(super) async fn route(&self, to_other: bool) -> Result<Instant> {
         let spec = route_to(if to_other { "two" } else { "one" });
         self.client
@@ -194,8 +194,7 @@ impl Mesh {
         Ok(Instant::now())
     }
 
-    /// Registers a second instance of the first node, or takes it away; answers with the time of the
-    /// API's answer.
+    /// Registers a second instance of the first node, or deregisters it; the time of the API's answer.
     pub(super) async fn second_instance(&self, at: SocketAddr, comes: bool) -> Result<Instant> {
         if comes {
             self.client
@@ -212,7 +211,7 @@ impl Mesh {
     async fn put(&self, key: ResourceKey, spec: Value) -> Result<()> {
         let spec = Spec::from_json(key.kind, spec)?;
         let created = self.client.create(&key, &spec);
-        tokio::time::timeout(PATIENCE + Duration::from_secs(1), created).await??;
+        tokio::time::timeout(TIMEOUT + Duration::from_secs(1), created).await??;
         Ok(())
     }
 }

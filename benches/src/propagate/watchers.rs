@@ -1,7 +1,7 @@
-//! Proxies that take configuration and do nothing with it but note the time: delta streams that subscribe to what
-//! they are told of, in Envoy's way, and acknowledge everything.
+//! Proxies that receive configuration and only record the time: delta streams that subscribe like Envoy, and
+//! acknowledge everything.
 
-use super::{PATIENCE, mesh::Mesh};
+use super::{TIMEOUT, mesh::Mesh};
 use crate::Result;
 use std::{
     collections::HashSet,
@@ -23,22 +23,22 @@ use tombolo_xds::{
 };
 use tonic::transport::Endpoint;
 
-/// A number of them.
+/// A set of such proxies.
 pub(super) struct Watchers {
     reports: Vec<mpsc::UnboundedReceiver<Result<Report>>>,
     received: Arc<Received>,
-    /// Ends them when it is dropped.
+    /// Aborted on drop.
     tasks: JoinSet<()>,
 }
 
-/// What all of them got so far.
+/// The total received so far.
 #[derive(Default)]
 pub(super) struct Received {
     pub(super) messages: AtomicUsize,
     pub(super) bytes_by_kind: [AtomicUsize; Kind::ALL.len()],
 }
 
-/// A response that a proxy got.
+/// A response to a proxy.
 struct Report {
     kind: Kind,
     revision: u64,
@@ -59,29 +59,29 @@ impl Watchers {
             let received = watchers.received.clone();
             watchers.tasks.spawn(async move {
                 if let Err(error) = proxy.follow(&report, &received).await {
-                    // Nobody listens any more when the benchmark ends.
+                    // The receiver is dropped when the benchmark ends.
                     let _ = report.send(Err(error));
                 }
             });
             watchers.reports.push(reports);
         }
-        // The first configuration ends with the routes.
+        // Routes are the last part of the first configuration.
         watchers.after(0, Kind::Route).await?;
         watchers.quiet().await;
         Ok(watchers)
     }
 
-    /// What all of them got so far.
+    /// The total received so far.
     pub(super) fn received(&self) -> &Received {
         &self.received
     }
 
-    /// When each of them got a response of this kind that is newer than this revision.
+    /// The times at which each of them got a response of this kind that is newer than this revision.
     pub(super) async fn after(&mut self, revision: u64, kind: Kind) -> Result<Vec<Instant>> {
         let mut held = Vec::new();
         for reports in &mut self.reports {
             loop {
-                let report = tokio::time::timeout(PATIENCE, reports.recv()).await;
+                let report = tokio::time::timeout(TIMEOUT, reports.recv()).await;
                 let report = report.map_err(|_| "a proxy does not hold a change")?;
                 let report = report.ok_or("a proxy ended")??;
                 if report.kind == kind && report.revision > revision {
@@ -93,7 +93,7 @@ impl Watchers {
         Ok(held)
     }
 
-    /// Waits until nothing more comes.
+    /// Waits until no more responses arrive.
     pub(super) async fn quiet(&mut self) {
         loop {
             let messages = || self.received.messages.load(Ordering::Relaxed);
@@ -117,7 +117,7 @@ struct Proxy {
 
 impl Proxy {
     async fn connect(xds: SocketAddr, name: &str) -> Result<Self> {
-        // Windows as large as Envoy's, or flow control would be measured.
+        // Windows as large as Envoy's; smaller ones would measure flow control.
         let channel = Endpoint::from_shared(format!("http://{xds}"))?
             .initial_stream_window_size(1 << 24)
             .initial_connection_window_size(1 << 24)
@@ -191,13 +191,13 @@ impl Proxy {
                 ..Default::default()
             };
             self.requests.send(ack).await?;
-            // Nobody listens any more when the benchmark ends.
+            // The receiver is dropped when the benchmark ends.
             let _ = report.send(Ok(Report { kind, revision, at }));
         }
         Ok(())
     }
 
-    /// The endpoints of clusters that are gone; they have the same names.
+    /// Unsubscribes from the endpoints of removed clusters; they have the same names.
     async fn unsubscribe(&mut self, clusters: Vec<String>) -> Result<()> {
         let names = clusters.into_iter();
         let gone: Vec<String> = names

@@ -1,6 +1,6 @@
-//! What a test asks of the machine that it runs on: programs, folders, privileges.
+//! Requirements of tests on the machine: programs, folders, privileges.
 //!
-//! What is missing is said as `SKIPPED: …`, and the test returns; with `CI=true` it fails, so that nothing is
+//! A missing one is printed as `SKIPPED: …`, and the test returns; with `CI=true` the test fails, so that nothing is
 //! skipped where nobody reads the output.
 //!
 //! Read first: [`variable`].
@@ -9,10 +9,11 @@
 
 use std::{env, path::PathBuf};
 
-/// The file or directory that an environment variable names; `None` when it names none, which is said.
+/// The file or directory in an environment variable; `None`, after a message, when the variable is unset.
 ///
 /// # Panics
-/// It names none, and `CI` is `true`.
+///
+/// It is unset, and `CI` is `true`.
 pub fn variable(name: &str) -> Option<PathBuf> {
     let path = env::var_os(name).filter(|value| !value.is_empty());
     if path.is_none() {
@@ -21,10 +22,11 @@ pub fn variable(name: &str) -> Option<PathBuf> {
     path.map(PathBuf::from)
 }
 
-/// The program that an environment variable names, else the one of this name on the path; `None` when there is
-/// none, which is said.
+/// The program in an environment variable, else the one of this name on the path; `None`, after a message, when there
+/// is none.
 ///
 /// # Panics
+///
 /// There is none, and `CI` is `true`.
 pub fn program(name: &str, named_by: &str) -> Option<PathBuf> {
     let named = env::var_os(named_by).filter(|value| !value.is_empty());
@@ -44,9 +46,10 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     files.find(|file| file.is_file())
 }
 
-/// Says why a test cannot run.
+/// Prints the reason why a test is skipped.
 ///
 /// # Panics
+///
 /// `CI` is `true`.
 pub fn skip(why: &str) {
     println!("SKIPPED: {why}");

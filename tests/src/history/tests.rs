@@ -7,7 +7,7 @@ struct Register;
 enum Call {
     Write(u32),
     Read(u32),
-    /// From, to, and whether it was so.
+    /// Expected value, new value, and whether the swap succeeded.
     Swap(u32, u32, Option<bool>),
 }
 
@@ -130,8 +130,7 @@ fn bad_histories_are_not() {
     }
 }
 
-/// Histories that a real register made, with answers lost at random, are explained; with one answer
-/// changed they are not.
+/// Histories of a real register, with answers lost at random, are linearizable; with one answer changed they are not.
 #[test]
 fn random_histories_are_judged_rightly() {
     for seed in 0..200_u64 {
@@ -140,7 +139,7 @@ fn random_histories_are_judged_rightly() {
         let mut state = 0;
         let mut history = Vec::new();
         for nth in 0..60_u64 {
-            // Effects are in the order of their numbers; the spans around them overlap.
+            // Effects are in the order of their numbers; the intervals around them overlap.
             let moment = 10 * nth + 100;
             let (begin, end) = (moment - below(40), moment + below(40));
             let value = u32::try_from(nth + 1).expect("small");
@@ -177,7 +176,7 @@ fn random_histories_are_judged_rightly() {
 
 #[test]
 fn numbers_that_grow_and_numbers_that_do_not() {
-    let sight = |(begin, end, number)| Sight { begin, end, number };
+    let sight = |(begin, end, number)| Observation { begin, end, number };
     let judge =
         |all: &[(u64, u64, u64)]| only_grows(&all.iter().copied().map(sight).collect::<Vec<_>>());
     assert_eq!(judge(&[]), Ok(()));

@@ -1,4 +1,4 @@
-//! A server that verifies its callers, and the Python that signs for it.
+//! A server that authenticates its callers, and the Python that signs for it.
 
 use serde_json::{Value, json};
 use std::{
@@ -57,14 +57,14 @@ pub(crate) const TEMPORARY: Key = Key("TEMPORARY", "short-lived", "the/session+t
 pub(crate) const COLOR: Key = Key("COLOR", "color-secret", "");
 pub(crate) const OTHER: Key = Key("OTHER", "other-secret", "");
 
-/// The server; it ends with its handle.
+/// The server, killed with its handle.
 pub(crate) struct AuthenticatedServer {
     pub(crate) api: SocketAddr,
     server: Server,
 }
 
 impl AuthenticatedServer {
-    /// Starts one; `None`, with a word about it, when there is no binary.
+    /// Starts one; `None`, after a message, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         Self::start_in(tempfile::tempdir().expect("a directory"), &[])
     }
@@ -76,7 +76,7 @@ impl AuthenticatedServer {
         let file = format!("{path}/{FILE}");
         let mut arguments = vec!["--credentials".to_owned(), file];
         arguments.extend(options.iter().map(|option| option.replace("{dir}", &path)));
-        // So that what must not be in the log could be.
+        // So that a leak into the log would be noticed.
         let log = ("TOMBOLO_LOG", "info,tombolo_api=debug");
         let server = Server::start_in(directory, &arguments, &[log])?;
         Some(Self {
@@ -97,7 +97,7 @@ impl AuthenticatedServer {
         self.directory().join(FILE)
     }
 
-    /// The `aws` CLI with a key: its output, or what it prints about an error.
+    /// Runs the `aws` CLI with a key: its output, or its error output.
     pub(crate) fn cli(&self, key: Key, words: &[&str]) -> Option<Result<String, String>> {
         let mut command = Command::new(need("TOMBOLO_AWS")?);
         self.server.aws().environment(&mut command);
@@ -105,7 +105,7 @@ impl AuthenticatedServer {
         Some(output(command.args(["--output", "json"]).args(words)))
     }
 
-    /// `tombolo` with a key.
+    /// Runs `tombolo` with a key.
     pub(crate) fn tombolo(&self, key: Option<Key>, words: &[&str]) -> Result<String, String> {
         let mut command = Command::new(self.server.binary());
         self.server.aws().environment(&mut command);
@@ -115,7 +115,7 @@ impl AuthenticatedServer {
                 command.env_remove("AWS_ACCESS_KEY_ID");
             }
         }
-        // Read only where the server speaks TLS.
+        // Only read if the server speaks TLS.
         command.env("AWS_CA_BUNDLE", self.directory().join("ca.pem"));
         output(command.args(words))
     }
@@ -149,10 +149,10 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// Runs the signer; its answers, or `None`, with a word about it, when there is no Python with boto3.
+/// Runs the signer; its answers, or `None`, after a message, when there is no Python with boto3.
 pub(crate) fn python(command: &Value) -> Option<Vec<Value>> {
     let mut python = Command::new(need("TOMBOLO_PYTHON")?);
-    // No file of the user's may matter.
+    // The user's own files must not have an effect.
     Aws::new(([127, 0, 0, 1], 9).into(), Path::new("/nonexistent")).environment(&mut python);
     let mut child = python
         .args(["-c", SIGNER])
@@ -174,7 +174,7 @@ pub(crate) fn python(command: &Value) -> Option<Vec<Value>> {
     Some(text.lines().map(read).collect())
 }
 
-/// A call by boto3, signed with a clock that is wrong by `skew` seconds.
+/// A call by boto3, signed with a clock that is off by `skew` seconds.
 pub(crate) fn boto(
     server: &AuthenticatedServer,
     key: Key,

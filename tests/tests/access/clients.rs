@@ -1,4 +1,4 @@
-//! Real clients with right and wrong keys, regions, clocks and wishes.
+//! Real clients with right and wrong keys, regions and clocks, and with different permissions.
 
 use crate::authenticated::{
     ADMIN, AuthenticatedServer, COLOR, HERE, Key, OTHER, TEMPORARY, boto, python,
@@ -30,8 +30,8 @@ fn callers_are_who_their_keys_say() {
     }
 }
 
-/// Access key, secret and session token, region, seconds by which the caller's clock is wrong, service; and the
-/// status, the code and words of the message in the answer.
+/// Access key, secret and session token, region, clock skew in seconds, service; and the status, the code and words
+/// of the message in the answer.
 const REFUSED: &str = "
 ADMIN     wrong            -     us-west-2         0 appmesh          403 InvalidSignatureException   does not match
 ADMIN     wrong            -     us-west-2         0 servicediscovery 400 InvalidSignatureException   does not match
@@ -50,7 +50,7 @@ ADMIN     admin/secret+key -     us-west-2      3600 servicediscovery 400 Invali
 ADMIN     admin/secret+key -     us-west-2     -3600 sts              403 SignatureDoesNotMatch       Signature expired
 ";
 
-/// A call that every caller of the service may try.
+/// A call that every caller of the service may make.
 fn call_of(service: &str) -> (&str, &'static str, Value) {
     let operation = match service {
         "appmesh" => "list_meshes",
@@ -101,7 +101,7 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
             "ten minutes do not matter: {answer}"
         );
     }
-    // Without any signature.
+    // A request without a signature.
     let (status, text) = server.unsigned(&Request::get("/v20190125/meshes"));
     assert_eq!(status, 403);
     assert!(
@@ -112,12 +112,12 @@ fn wrong_callers_are_told_what_is_wrong_as_aws_does() {
         let (status, text) = server.unsigned(&Request::get(path));
         assert_eq!(status, 403, "{path}: {text}");
     }
-    // Whoever balances load cannot sign.
+    // Load balancers cannot sign.
     let alive = server.unsigned(&Request::get("/healthz"));
     assert_eq!(alive, (200, "ok\n".to_owned()));
 }
 
-/// A call in the default region with a right clock.
+/// A call in the default region with a correct clock.
 fn call(server: &AuthenticatedServer, key: Key, operation: &str, params: Value) -> Option<Value> {
     let service = match operation {
         "list_namespaces" => "servicediscovery",
@@ -164,7 +164,7 @@ fn policies_decide_what_callers_may_do() {
     let refused = denied("servicediscovery:ListNamespaces", "*");
     assert_eq!(answer["message"], refused);
 
-    // The command line shows the same words.
+    // The command line shows the same message.
     let Some(answer) = server.cli(COLOR, &["appmesh", "delete-mesh", "--mesh-name", "other"])
     else {
         return;
@@ -283,7 +283,7 @@ fn policies_say_who_may_read_tags() {
     );
 }
 
-/// Scripts call more services than are here. They learn that, and not that their signature is wrong.
+/// Scripts call more services than the ones implemented. They get that message, not one about the signature.
 #[test]
 fn services_that_are_not_here_are_named_to_real_clients() {
     let Some(server) = AuthenticatedServer::start() else {

@@ -1,4 +1,4 @@
-//! The credentials file: refused at start when it is wrong, followed while the server runs.
+//! The credentials file: rejected at start when it is invalid, reloaded while the server runs.
 
 use crate::authenticated::{ADMIN, AuthenticatedServer, CREDENTIALS, output};
 use std::{fs, process::Command};
@@ -17,7 +17,7 @@ fn changes_count_at_once_and_mistakes_change_nothing() {
     };
     assert!(is_allowed());
     let write = |text: &str| {
-        // As editors and Kubernetes do it: another file takes the name.
+        // As editors and Kubernetes do it: another file replaces this one.
         let new = server.directory().join("new");
         fs::write(&new, text).expect("writable");
         fs::rename(&new, server.file()).expect("renamed");

@@ -1,5 +1,5 @@
-//! Who may call: real AWS clients with right and wrong keys against a server with a credentials file, and
-//! botocore's signer as the oracle of ours.
+//! Authentication: real AWS clients with right and wrong keys against a server with a credentials file, and
+//! botocore's signer as the oracle.
 
 mod authenticated;
 mod clients;

@@ -1,4 +1,4 @@
-//! Every request that botocore signs is accepted, and refused when anything in it is changed.
+//! Every request that botocore signs is accepted, and rejected when anything in it is changed.
 
 use crate::authenticated::{ADMIN, AuthenticatedServer, HERE, TEMPORARY, python};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use tombolo_model::entropy::Entropy;
 use tombolo_tests::http::{Connection, Request};
 
 const REQUESTS: u64 = 300;
-/// The host that requests are signed for: what the server itself is called plays no part.
+/// The signed host. The server's own name is irrelevant.
 const HOST: &str = "mesh.example.com:8490";
 
 /// A signed request that can be changed.
@@ -35,7 +35,7 @@ impl Signed {
         }
     }
 
-    /// The code with which the server refuses the caller; none when it takes the caller as known.
+    /// The error code with which the server rejects the caller; `None` when the caller is authenticated.
     fn refusal(&self, server: &AuthenticatedServer) -> Option<String> {
         let mut request = Request::new(&self.method, &self.target).body(self.body.clone());
         for (name, value) in &self.headers {
@@ -45,7 +45,7 @@ impl Signed {
         let answer = connection.send(&request).expect("an answer");
         let text = answer.text();
         let code = match serde_json::from_str::<Value>(&text) {
-            // Our own paths have another member for it than AWS.
+            // Tombolo's own paths have another member for it than AWS.
             Ok(json) => {
                 let code = json["__type"].as_str().or_else(|| json["code"].as_str());
                 code.unwrap_or_default().to_owned()
@@ -74,7 +74,7 @@ impl Signed {
             .then_some(format!("{code} {text}"))
     }
 
-    /// Versions of it that nobody has signed.
+    /// Changed versions without a valid signature.
     fn mutations(&self, entropy: &mut Entropy) -> Vec<(String, Self)> {
         let mut all = Vec::new();
         let mut add = |what: &str, change: &dyn Fn(&mut Self)| {
@@ -147,7 +147,7 @@ impl Signed {
     }
 }
 
-/// A text with another letter or digit at its end.
+/// A text whose last character is replaced.
 fn flipped(text: &str, entropy: &mut Entropy) -> String {
     let mut text = text.to_owned();
     let last = text.pop().unwrap_or('a');

@@ -1,12 +1,12 @@
-//! HTTPS from files, also under the host that SDKs invent for DiscoverInstances.
+//! HTTPS from files, also under the host that SDKs use for DiscoverInstances.
 
 use crate::authenticated::{ADMIN, AuthenticatedServer, HERE, output, python};
 use serde_json::{Value, json};
 use std::{fs, path::Path, process::Command};
 use tombolo_tests::{http::get, until};
 
-/// Certificates for `*.mesh.test` by an authority of this name: `ca.pem`, `cert.pem` and `key.pem`. False
-/// where there is no openssl.
+/// Creates certificates for `*.mesh.test` by an authority of this name: `ca.pem`, `cert.pem` and `key.pem`. False
+/// without openssl.
 fn certificates(directory: &Path, authority: &str) -> bool {
     let openssl = |words: &str| {
         let mut command = Command::new("openssl");
@@ -37,7 +37,7 @@ fn certificates(directory: &Path, authority: &str) -> bool {
     ] {
         openssl(&words).unwrap_or_else(|error| panic!("openssl {words}: {error}"));
     }
-    // The certificate changes first and does not belong to the key for a moment.
+    // The certificate is replaced first and does not match the key for a moment.
     for name in ["cert", "key"] {
         let new = directory.join(format!("{name}-new.pem"));
         fs::rename(new, directory.join(format!("{name}.pem"))).expect("renamed");
@@ -45,7 +45,7 @@ fn certificates(directory: &Path, authority: &str) -> bool {
     true
 }
 
-/// A call over HTTPS that believes the authority in `ca.pem` alone.
+/// A call over HTTPS that trusts only the authority in `ca.pem`.
 fn call(
     server: &AuthenticatedServer,
     service: &str,
@@ -75,13 +75,13 @@ fn https_works_under_every_name_and_follows_its_files() {
     };
     assert_eq!(identity["ok"]["Account"], "111122223333", "{identity}");
 
-    // boto3 puts `data-` before the host for this one.
+    // boto3 puts `data-` before the host for this call.
     let discover = json!({"NamespaceName": "nowhere", "ServiceName": "nothing"});
     let found = call(&server, "servicediscovery", "discover_instances", discover).expect("Python");
     assert_eq!(found["code"], "NamespaceNotFound", "{found}");
     assert_eq!(found["host"], "data-api.mesh.test", "{found}");
 
-    // Our own commands believe the same authority, and no server without its certificate.
+    // The commands trust the same authority, and reject a server without its certificate.
     let api = format!("https://{}", server.api);
     let export = server.tombolo(Some(ADMIN), &["export", "--api", &api, "-"]);
     assert!(export.is_ok(), "{export:?}");
@@ -93,7 +93,7 @@ fn https_works_under_every_name_and_follows_its_files() {
         .expect_err("the certificate has another name");
     assert!(error.contains("certificate"), "{error}");
 
-    // Who speaks no TLS is not answered, and harms nobody.
+    // A client without TLS gets no answer, and does not affect the others.
     assert!(get(server.api, "/v20190125/meshes").is_err());
 
     assert!(certificates(server.directory(), "second"));

@@ -4,13 +4,13 @@ use crate::server_and_boto;
 use serde_json::{Value, json};
 use tombolo_tests::{ACCOUNT, REGION, boto::Boto};
 
-/// A resource of one kind: how boto3 names it, and two specs for it.
+/// A resource of one kind: its name in boto3, and two specs.
 struct Sample {
     kind: &'static str,
-    /// The member of listings.
+    /// The member of the list output.
     listed: &'static str,
     name: (&'static str, &'static str),
-    /// The parent, where it is not the mesh alone.
+    /// The parent, if it is not the mesh.
     parent: Option<(&'static str, &'static str)>,
     path: &'static str,
     first: Value,
@@ -18,14 +18,14 @@ struct Sample {
 }
 
 impl Sample {
-    /// The parameters that name it.
+    /// The parameters with its name.
     fn named(&self) -> Value {
         let mut params = self.parents();
         params[self.name.0] = self.name.1.into();
         params
     }
 
-    /// The parameters that name its parents.
+    /// The parameters with the names of its parents.
     fn parents(&self) -> Value {
         let mut params = json!({});
         if self.kind != "Mesh" {
@@ -43,7 +43,7 @@ impl Sample {
         params
     }
 
-    /// The only member of the answer.
+    /// The only member of the output.
     fn member(&self) -> String {
         let mut name = self.kind.to_owned();
         name[..1].make_ascii_lowercase();
@@ -65,7 +65,7 @@ fn node(hostname: &str, port: u16) -> Value {
     })
 }
 
-/// One resource of each kind, each made possible by those before it.
+/// One resource of each kind, each depending only on earlier ones.
 fn samples() -> Vec<Sample> {
     let route = |weight: u32| {
         json!({

@@ -7,7 +7,7 @@ use tombolo_tests::{ACCOUNT, boto::Boto, until};
 
 pub(crate) const DISCOVERY: &str = "servicediscovery";
 
-/// Waits for an operation; answers with the id of what it is about.
+/// Waits for an operation; the id of its target.
 pub(crate) fn finished(boto: &mut Boto, started: &Value, target: &str) -> String {
     let id = started["OperationId"]
         .as_str()
@@ -41,7 +41,7 @@ pub(crate) fn register(boto: &mut Boto, service: &str, id: &str, attributes: Val
     assert_eq!(finished(boto, &started, "INSTANCE"), id);
 }
 
-/// The instances of an answer. Discovery calls their name `InstanceId`, listings call it `Id`.
+/// The ids of the instances of an answer. Discovery names the member `InstanceId`, lists name it `Id`.
 pub(crate) fn ids(answer: &Value) -> BTreeSet<&str> {
     let instances = answer["Instances"].as_array().expect("a list");
     instances
@@ -205,7 +205,7 @@ fn discovery_selects_by_attributes_and_health() {
     assert_eq!(found["Attributes"]["AWS_INSTANCE_IPV4"], "10.0.0.2");
     let none = json!({"QueryParameters": {"version": "green"}});
     assert_eq!(ids(&discover(none)), [].into());
-    // Optional parameters narrow where they match, and widen again where nothing does.
+    // Optional parameters filter if something matches, and are ignored if nothing does.
     let wish = json!({
         "QueryParameters": {"version": "red"}, "OptionalParameters": {"stage": "live"},
     });

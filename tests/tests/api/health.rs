@@ -11,7 +11,7 @@ use std::{
 };
 use tombolo_tests::{boto::Boto, free_port, until};
 
-/// Says 200 to every request on this port, on a thread that ends with the test.
+/// Answers 200 to every request on this port, on a thread that ends with the test.
 fn web(listener: TcpListener) {
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -20,7 +20,7 @@ fn web(listener: TcpListener) {
                 .next()
                 .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
             {}
-            // A checker that has seen enough may be gone.
+            // The checker may have closed the connection.
             let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         }
     });

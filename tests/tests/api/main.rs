@@ -1,4 +1,4 @@
-//! Real AWS clients against a real server: only endpoints are set, nothing else knows of Tombolo.
+//! Real AWS clients against a real server: only endpoints are set.
 
 mod app_mesh;
 mod cloud_map;
@@ -10,7 +10,7 @@ mod tagging;
 
 use tombolo_tests::{Server, boto::Boto};
 
-/// A server and a boto3 that calls it; `None`, with a word about it, when something is missing.
+/// A server and a boto3 that calls it; `None`, after a message, when something is missing.
 fn server_and_boto() -> Option<(Server, Boto)> {
     let server = Server::start()?;
     let boto = Boto::start(&server.aws())?;

@@ -1,4 +1,4 @@
-//! The metrics of a server, and their catalogue.
+//! The metrics of a server compared with their catalogue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use tombolo_tests::{

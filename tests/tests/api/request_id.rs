@@ -11,7 +11,7 @@ use tombolo_xds::{Client, ClientOptions, Node};
 
 const PROXIES: usize = 3;
 
-/// Changes the listener of the node that all proxies are of; answers with the id of the call.
+/// Changes the listener of the node that all proxies belong to; the id of the call.
 fn change(server: &Server, port: u16) -> String {
     let body = json!({"spec": {
         "listeners": [{"portMapping": {"port": port, "protocol": "http"}}],
@@ -29,7 +29,7 @@ fn call(server: &Server, path: &str, body: &serde_json::Value) -> String {
     id.to_owned()
 }
 
-/// Proxies that acknowledge everything, the first of them only while it is not held up.
+/// Proxies that acknowledge everything; the first one pauses while it is held.
 fn connect(server: &Server) -> watch::Sender<bool> {
     let (hold, held) = watch::channel(false);
     for number in 0..PROXIES {
@@ -52,13 +52,13 @@ fn connect(server: &Server) -> watch::Sender<bool> {
     hold
 }
 
-/// How many lines of the log have this id and this message.
+/// The number of log lines with this id and this message.
 fn count(log: &str, id: &str, message: &str) -> usize {
     let lines = log.lines().filter(|line| line.contains(id));
     lines.filter(|line| line.contains(message)).count()
 }
 
-/// Waits for the last acknowledgement of what a call changed; all steps before it are in the log then.
+/// Waits for the last acknowledgement of a call's change; all earlier steps are in the log then.
 #[track_caller]
 fn follow(server: &Server, id: &str) {
     until("every proxy has answered", || {
@@ -95,7 +95,7 @@ async fn a_request_id_is_in_the_log_from_the_call_to_the_last_acknowledgement() 
 
     follow(&server, &change(&server, 8000));
 
-    // A proxy that is busy with one change gets the next one, and answers both together.
+    // A busy proxy gets the next change too, and acknowledges both together.
     hold.send_replace(true);
     let first = change(&server, 8001);
     until("the others have it", || {
@@ -109,7 +109,7 @@ async fn a_request_id_is_in_the_log_from_the_call_to_the_last_acknowledgement() 
     follow(&server, &first);
     follow(&server, &second);
 
-    // Calls that come while a change is on its way are published together, each under its id.
+    // Calls that arrive during a publication are published together, each with its id.
     let mut port = 9000;
     let (first, second) = until("two calls are published together", || {
         port += 3;

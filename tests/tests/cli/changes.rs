@@ -6,7 +6,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Sets a member of the document of a resource.
+/// Sets a member of a resource's document.
 fn change(documents: &mut [Value], kind: &str, name: &str, pointer: &str, value: Value) {
     let of_name = |it: &&mut Value| it["kind"] == kind && it["metadata"]["name"] == name;
     let document = documents.iter_mut().find(of_name).expect("it is there");
@@ -207,7 +207,7 @@ fn a_dry_run_shows_what_comes_and_what_goes() {
     let port = "/spec/listeners/0/portMapping/port";
     assert_eq!(step["before"].pointer(port), Some(&json!(80)));
     assert_eq!(step["after"].pointer(port), Some(&json!(81)));
-    // Tags that a document does not speak of stay.
+    // Tags that a document does not mention stay.
     assert_eq!(step["after"]["metadata"]["tags"], json!({"a": "b"}));
 }
 

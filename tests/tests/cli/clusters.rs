@@ -1,4 +1,5 @@
-//! Beside running clusters: which arguments mean Kubernetes objects, and which resources of the control plane.
+//! Beside running clusters: which arguments select Kubernetes objects, and which select resources of the control
+//! plane.
 
 use tombolo_tests::{ProxyKind, Up, manifests::shop, until};
 

@@ -18,7 +18,7 @@ pub(crate) struct Cli {
     binary: PathBuf,
 }
 
-/// What the program said.
+/// The output of the program.
 #[derive(Debug)]
 pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
@@ -27,7 +27,7 @@ pub(crate) struct CommandOutput {
 }
 
 impl Cli {
-    /// A server without anything; `None`, with a word about it, when there is no binary.
+    /// A server without resources; `None`, after a message, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         let server = Server::start()?;
         let binary = need("TOMBOLO_BIN")?;
@@ -45,13 +45,13 @@ impl Cli {
         command
     }
 
-    /// Starts the program; what it prints goes into its log.
+    /// Starts the program; its output goes to its log.
     pub(crate) fn start_program(&self, words: &[&str]) -> Program {
         let log = self.server.directory().join("printed");
         Program::start(&mut self.command(words), &log)
     }
 
-    /// Runs the program with a text as its standard input.
+    /// Runs the program with this standard input.
     pub(crate) fn run_with(&self, words: &[&str], input: &str) -> CommandOutput {
         let mut child = self
             .command(words)
@@ -61,7 +61,7 @@ impl Cli {
             .spawn()
             .expect("TOMBOLO_BIN can be run");
         let mut stdin = child.stdin.take().expect("it is piped");
-        // A program that does not read what it is given has ended with a message.
+        // A program that does not read its input has ended with a message.
         let _ = stdin.write_all(input.as_bytes());
         drop(stdin);
         CommandOutput::from(child.wait_with_output().expect("it was started"))
@@ -71,13 +71,13 @@ impl Cli {
         self.run_with(words, "")
     }
 
-    /// What it prints when all goes well.
+    /// Runs a command that must succeed; its output.
     #[track_caller]
     pub(crate) fn succeeds(&self, words: &[&str]) -> String {
         self.succeeds_with(words, "")
     }
 
-    /// What it prints when all goes well with this standard input.
+    /// Runs a command with this standard input that must succeed; its output.
     #[track_caller]
     pub(crate) fn succeeds_with(&self, words: &[&str], input: &str) -> String {
         let said = self.run_with(words, input);
@@ -85,14 +85,14 @@ impl Cli {
         said.out
     }
 
-    /// What it prints as JSON when all goes well.
+    /// Runs a command that must succeed; its output as JSON.
     #[track_caller]
     pub(crate) fn json(&self, words: &[&str]) -> Value {
         let text = self.succeeds(words);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?}: {error}: {text}"))
     }
 
-    /// What it says when something is wrong; nothing on the server has changed then.
+    /// Runs a command that must fail and change nothing on the server; its error output.
     #[track_caller]
     pub(crate) fn fails_with(&self, words: &[&str], input: &str) -> String {
         let before = self.server.revision();
@@ -102,7 +102,7 @@ impl Cli {
         said.errors
     }
 
-    /// Applies documents; answers with the lines.
+    /// Applies documents; the lines of output.
     #[track_caller]
     pub(crate) fn apply(&self, documents: &str) -> Vec<String> {
         let out = self.succeeds_with(&["apply", "-f", "-"], documents);

@@ -1,12 +1,12 @@
-//! Untrusted text: what proxies, manifests and servers send reaches no terminal as control characters, breaks no
-//! table and is bounded.
+//! Untrusted text: texts from proxies, manifests and servers reach no terminal as control characters, break no table
+//! and are bounded.
 
 use crate::fixture::Cli;
 use serde_json::Map;
 use tombolo_tests::until;
 use tombolo_xds::{Client, ClientOptions, Node};
 
-/// What xterm, the clipboard and the reader would act on, and then more than any table holds.
+/// Control sequences for xterm and the clipboard, bidirectional overrides, and more text than a table shows.
 fn hostile() -> String {
     format!(
         "\u{1b}]52;c;Zm9v\u{7}\u{1b}[2J\u{9b}31m{}\nforged",
@@ -78,7 +78,7 @@ fn names_and_tags_of_strangers_are_printed_as_text() {
             assert!(!text.contains('\u{1b}'), "{words:?}: {text:?}");
         }
     }
-    // What the caller typed comes back in messages.
+    // The user's own arguments are repeated in messages.
     let said = tool.run(&["get", "mesh", "a\u{1b}[2Jb"]);
     assert!(!said.errors.contains('\u{1b}'), "{said:?}");
 }

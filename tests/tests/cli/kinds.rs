@@ -3,7 +3,7 @@
 use crate::fixture::Cli;
 use serde_json::{Value, json};
 
-/// Texts that YAML would take for something else if they were not written with care.
+/// Texts that YAML would parse as another type without quotes.
 const TEXTS: [&str; 29] = [
     "yes",
     "No",
@@ -36,7 +36,7 @@ const TEXTS: [&str; 29] = [
     "&a *b !c %d @e `f",
 ];
 
-/// Resources of every kind, with as much in them as fits.
+/// Resources of every kind, with as many fields as possible.
 pub(crate) fn everything() -> Vec<Value> {
     let mesh = |kind: &str, metadata: Value, spec: Value| json!({"apiVersion": "appmesh/2019-01-25", "kind": kind, "metadata": metadata, "spec": spec});
     let registry = |kind: &str, metadata: Value, spec: Value| {
@@ -286,7 +286,7 @@ fn what_get_prints_makes_the_same_resources_anew() {
     let printed = tool.succeeds(&["get", "all", "-o", "yaml"]);
     tool.succeeds(&["delete", "all", "--all"]);
     assert_eq!(tool.json(&["get", "all", "-o", "json"])["items"], json!([]));
-    // The API never tells the VPC of a private namespace.
+    // The API does not return the VPC of a private namespace.
     let printed = printed.replace("Type: DNS_PRIVATE", "Type: DNS_PRIVATE\n    Vpc: vpc-1");
     let lines = tool.apply(&printed);
     assert!(

@@ -1,9 +1,9 @@
-//! What long-running commands log, and the options that select it.
+//! The log of long-running commands, and the options that select it.
 
 use std::process::Command;
 use tombolo_tests::{Program, need, until};
 
-/// A sidecar whose control plane has an address that cannot be used, which it logs as an error.
+/// A sidecar with an invalid control-plane address, which it logs as an error.
 fn sidecar(variables: &[(&str, &str)]) -> Option<(Program, tempfile::TempDir)> {
     let binary = need("TOMBOLO_BIN")?;
     let directory = tempfile::tempdir().expect("a directory");

@@ -52,7 +52,7 @@ fn a_router_by_itself_belongs_to_the_mesh_that_is_there() {
         "{errors}"
     );
 
-    // With a second mesh somebody must say which.
+    // With a second mesh, one must be selected.
     tool.apply("{apiVersion: appmesh/2019-01-25, kind: Mesh, metadata: {name: other}}");
     let errors = tool.fails_with(&["apply", "-f", "-"], CANARY);
     assert!(

@@ -5,11 +5,11 @@ use crate::{
     kinds::{everything, text},
 };
 
-/// The same resource in two languages.
+/// The same resource in two formats.
 const TWICE: &str = "{apiVersion: appmesh/2019-01-25, kind: Mesh,\n metadata: {name: m}}\n---\n\
      {meshName: m, spec: {egressFilter: {type: ALLOW_ALL}}}";
 
-/// A service behind two ports.
+/// A service with two ports.
 const TWO_PORTS: &str = r#"
 apiVersion: appmesh/2019-01-25
 kind: VirtualRouter
@@ -159,7 +159,7 @@ fn what_the_server_would_refuse_is_found_out_before_anything_is_done() {
              because the provider two has several listeners",
         ],
     );
-    // What fails only because another document does is not told twice.
+    // A failure caused only by another document is not reported.
     assert!(!errors.contains("service/new.local/front"), "{errors}");
 }
 
@@ -169,7 +169,7 @@ fn a_refusal_after_all_says_what_was_done_and_what_was_not() {
         return;
     };
     tool.apply(&text(&everything()));
-    // Names in DNS are the same in upper and lower case, which only the server can see.
+    // DNS names are case-insensitive, which only the server checks.
     let documents = r#"
 {"apiVersion": "appmesh/2019-01-25", "kind": "Mesh", "metadata": {"name": "late"}}
 ---
@@ -222,7 +222,7 @@ fn a_misspelt_word_brings_the_right_one() {
     ] {
         has(&tool.fails_with(words, ""), &[part]);
     }
-    // Without a run and without a server, whoever asks for pods is told of the run.
+    // Without a run and without a server, a command about pods reports the missing run.
     let binary = tombolo_tests::need("TOMBOLO_BIN").expect("the server has it");
     let output = std::process::Command::new(&binary)
         .args(["get", "pods", "--name", &tombolo_tests::run_name()])

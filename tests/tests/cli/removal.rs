@@ -78,7 +78,7 @@ fn a_resource_is_deleted_by_its_name_wherever_it_is() {
         tool.succeeds(&["delete", arn]),
         "route/shop/front/all deleted\n"
     );
-    // One that is not there keeps the others from going.
+    // A missing resource prevents the deletion of the others.
     let errors = tool.fails_with(&["delete", "vn", "front-v1", "nobody"], "");
     assert!(
         errors.contains("\"nobody\" not found; nothing was deleted"),

@@ -4,7 +4,7 @@ use crate::fixture::Cli;
 use std::path::Path;
 use tombolo_tests::corpus::walkthroughs;
 
-/// Applies files together; whether that was possible. Where it was not, nothing has changed.
+/// Applies files together; whether it succeeded. If not, nothing has changed.
 fn apply(tool: &Cli, files: &[&Path]) -> bool {
     let mut words = vec!["apply"];
     for file in files {
@@ -37,7 +37,7 @@ fn what_walkthroughs_ask_for_is_printed_and_applied_without_a_difference() {
         let Some(tool) = Cli::start() else {
             return;
         };
-        // Those of several clusters do not belong together.
+        // Files of several clusters do not belong together.
         let files: Vec<&Path> = manifests.iter().map(AsRef::as_ref).collect();
         if !apply(&tool, &files) {
             for file in files {

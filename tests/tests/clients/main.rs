@@ -1,8 +1,8 @@
-//! Real clients with nothing but endpoint settings drive every operation of App Mesh, Cloud Map and STS:
-//! boto3, the `aws` CLI and the SDK for JavaScript. Each of their scripts counts the calls that the server
-//! answered with success, and fails when an operation of the client's own model was never among them.
+//! Real clients with only their endpoints set drive every operation of App Mesh, Cloud Map and STS: boto3, the `aws`
+//! CLI and the SDK for JavaScript. Each of their scripts counts the calls that succeeded, and fails when an operation
+//! of the client's own model is missing among them.
 //!
-//! The scripts lie beside this file, in the language of their client.
+//! The scripts are beside this file, in the language of their client.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ use std::{
 use tombolo_tests::{Etcd, Program, Server, need};
 use verified::Verified;
 
-/// How long one script may take on a machine that has much else to do.
+/// Deadline of one script on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 #[test]
@@ -84,7 +84,7 @@ fn scripts(language: &str) -> PathBuf {
         .join(language)
 }
 
-/// A server that takes any credentials, as on a laptop.
+/// A server that accepts any credentials, as on a laptop.
 fn with_open_server(server: Option<Server>, script: impl FnOnce(SocketAddr) -> Option<Command>) {
     let Some(server) = server else {
         return;
@@ -107,10 +107,10 @@ fn with_verifying_server(script: impl FnOnce(SocketAddr) -> Option<Command>) {
     run(command, server.directory());
 }
 
-/// A script says on its own what is wrong, and ends with an error.
+/// A script prints its failure, and ends with an error.
 #[track_caller]
 fn run(mut command: Command, directory: &Path) {
-    // The names that some clients are given exist here alone.
+    // The host names of some clients only exist on this machine.
     command.env("NO_PROXY", "*").env("no_proxy", "*");
     let mut script = Program::start(&mut command, &directory.join("script"));
     let status = script.wait(DEADLINE);

@@ -11,11 +11,11 @@ users:
     keys: [{ id: DRIVER, secret: driver/secret+key, session-token: the/session+token== }]
 "#;
 
-/// The server; it ends with its handle.
+/// The server, killed with its handle.
 pub(crate) struct Verified(Server);
 
 impl Verified {
-    /// Starts one; `None`, with a word about it, when there is no binary.
+    /// Starts one; `None`, after a message, when there is no binary.
     pub(crate) fn start() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("credentials.yaml");

@@ -1,15 +1,15 @@
-//! Legal inputs, built from the model and a table of what the model does not say: which texts mean
-//! something, and which members go together.
+//! Builds valid inputs from the model and a table of facts that the model lacks: texts with a meaning, and members
+//! that belong together.
 
 use crate::constraint::Step;
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 use tombolo_tests::model::{Operation, Shape};
 
-/// Builds inputs. Texts that start with `$` stand for what is known when the input is sent.
+/// Builds inputs. Texts that start with `$` are replaced by known values when the input is sent.
 pub(crate) struct Builder<'a> {
     tables: &'a Value,
-    /// The index of the element being built; `#` in a table's text stands for it.
+    /// The index of the current element; `#` in a table's text stands for it.
     variant: Cell<usize>,
 }
 
@@ -17,13 +17,13 @@ pub(crate) struct Builder<'a> {
 const FILLER: char = 'a';
 
 impl<'a> Builder<'a> {
-    /// One that uses the tables of a service.
+    /// A builder with the tables of a service.
     pub(crate) fn new(tables: &'a Value) -> Self {
         let variant = Cell::new(0);
         Self { tables, variant }
     }
 
-    /// The least legal input in which there is something at the path.
+    /// The smallest valid input with a value at the path.
     pub(crate) fn input(&self, operation: Operation<'_>, path: &[Step]) -> Value {
         let Some(shape) = operation.input() else {
             return json!({});
@@ -36,7 +36,7 @@ impl<'a> Builder<'a> {
         input
     }
 
-    /// The least legal value in which there is something at the path.
+    /// The smallest valid value with a value at the path.
     pub(crate) fn build(&self, shape: Shape<'_>, spot: &str, path: &[Step]) -> Value {
         if path.is_empty()
             && let Some(value) = self.entry("values", shape, spot)
@@ -96,7 +96,7 @@ impl<'a> Builder<'a> {
         value
     }
 
-    /// Adds what goes together with what is there.
+    /// Adds the members that belong to the present ones.
     fn complete(&self, shape: Shape<'_>, value: &mut Value) {
         let Some(companions) = self.tables["companions"].as_array() else {
             return;
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A text of this length that has a meaning as far as the tables know.
+    /// A valid text of this length, as far as the tables have a rule for it.
     pub(crate) fn text(&self, shape: Shape<'_>, spot: &str, size: usize) -> Value {
         let plan = self.entry("texts", shape, spot).unwrap_or(&Value::Null);
         let part = |which: &str| plan[which].as_str().unwrap_or_default();
@@ -130,20 +130,20 @@ impl<'a> Builder<'a> {
         json!(text)
     }
 
-    /// Whether any text of the right length will do, as far as the model and the tables know.
+    /// Whether any text of the right length is valid, as far as the model and the tables say.
     pub(crate) fn is_free(&self, shape: Shape<'_>, spot: &str) -> bool {
         shape.pattern().is_none() && self.entry("texts", shape, spot).is_none()
     }
 
-    /// Texts that the shape's pattern does not match.
+    /// Texts that do not match the shape's pattern.
     pub(crate) fn misfits(&self, shape: Shape<'_>) -> Vec<Value> {
-        // No pattern of any service lets control characters pass.
+        // No pattern of any service matches control characters.
         let mut misfits = vec![json!("a\u{1}b")];
         misfits.extend(self.texts("misfits", shape));
         misfits
     }
 
-    /// Texts that the shape's pattern matches, although they look odd.
+    /// Unusual texts that match the shape's pattern.
     pub(crate) fn fits(&self, shape: Shape<'_>) -> Vec<Value> {
         self.texts("fits", shape)
     }
@@ -153,7 +153,7 @@ impl<'a> Builder<'a> {
         texts.cloned().unwrap_or_default()
     }
 
-    /// A list of so many different elements.
+    /// A list of this many different elements.
     pub(crate) fn list(&self, shape: Shape<'_>, size: usize) -> Value {
         let spot = format!("{}[]", shape.name);
         let element = |i| {
@@ -165,7 +165,7 @@ impl<'a> Builder<'a> {
         Value::Array(list)
     }
 
-    /// A map of so many entries.
+    /// A map of this many entries.
     pub(crate) fn map(&self, shape: Shape<'_>, size: usize) -> Value {
         let spot = format!("{}{{value}}", shape.name);
         let entry = |i| {
@@ -175,7 +175,8 @@ impl<'a> Builder<'a> {
         Value::Object((0..size).map(entry).collect())
     }
 
-    /// A table's entry for a spot, or else for the member whatever its structure, or else for the shape.
+    /// A table's entry for a member of a structure, otherwise for the member in any structure, otherwise for the
+    /// shape.
     fn entry(&self, table: &str, shape: Shape<'_>, spot: &str) -> Option<&'a Value> {
         let table = &self.tables[table];
         let anywhere = || Some(format!("*.{}", spot.split_once('.')?.1));
@@ -192,7 +193,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Lays one value over another; null removes a member.
+/// Merges one value into another; null removes a member.
 pub(crate) fn merge(value: &mut Value, over: &Value) {
     let Some(members) = over.as_object() else {
         return;

@@ -1,4 +1,4 @@
-//! How a constraint is broken, and how it is just kept: each time by one change of a legal input.
+//! Changes of a valid input that violate a constraint, or just satisfy it.
 
 use crate::{
     build::Builder,
@@ -7,17 +7,17 @@ use crate::{
 use serde_json::{Map, Value, json};
 use tombolo_tests::model::Shape;
 
-/// A change of a legal input.
+/// A change of a valid input.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
-    /// What it does, as the tables call it: `max`, `at max`, `word`.
+    /// The name of the change in the tables: `max`, `at max`, `word`.
     pub(crate) name: &'static str,
-    /// The whole input afterwards.
+    /// The changed input.
     pub(crate) input: Value,
 }
 
 impl Constraint<'_> {
-    /// Changes of a legal input, each of which breaks the rule.
+    /// Changes of a valid input that violate the rule.
     pub(crate) fn broken(&self, builder: &Builder<'_>, legal: &Value) -> Vec<Change> {
         let (path, shape) = (&self.place.path, self.place.shape);
         let inputs = match self.rule {
@@ -43,7 +43,7 @@ impl Constraint<'_> {
         inputs.into_iter().map(change).collect()
     }
 
-    /// Changes of a legal input that just keep the rule.
+    /// Changes of a valid input that just satisfy the rule.
     pub(crate) fn kept(&self, builder: &Builder<'_>, legal: &Value) -> Vec<Change> {
         let (path, shape, spot) = (&self.place.path, self.place.shape, &self.place.spot);
         let change = |name, input| vec![Change { name, input }];
@@ -51,7 +51,7 @@ impl Constraint<'_> {
             Rule::Min(bound) => change("at min", self.sized(builder, legal, bound)),
             Rule::Max(bound) => {
                 let mut kept = change("at max", self.sized(builder, legal, bound));
-                // Lengths are counted in characters, whatever their length in bytes.
+                // Lengths count characters, not bytes.
                 if shape.kind() == "string" && builder.is_free(shape, spot) {
                     let wide = WIDE.repeat(usize::try_from(bound).expect("not negative"));
                     let input = self.with(legal, json!(wide));
@@ -62,7 +62,7 @@ impl Constraint<'_> {
                 }
                 kept
             }
-            // A server that is older than its client drops what it does not know.
+            // A server that is older than its client drops unknown members.
             Rule::Type if shape.kind() == "structure" && !shape.is_union() => {
                 let mut structure = get(legal, path).cloned().unwrap_or_default();
                 structure["notYetKnown"] = json!({});
@@ -87,7 +87,7 @@ impl Constraint<'_> {
         }
     }
 
-    /// Values of other JSON types, as much like the right one as they can be.
+    /// Values of other JSON types that resemble the right one.
     fn wrong_types(&self, legal: &Value) -> Vec<Value> {
         let (path, shape) = (&self.place.path, self.place.shape);
         let right = get(legal, path);
@@ -168,7 +168,7 @@ fn get<'a>(value: &'a Value, path: &[Step]) -> Option<&'a Value> {
     })
 }
 
-/// Whether the value is there.
+/// Whether there is a value at the path.
 pub(crate) fn is_at(value: &Value, path: &[Step]) -> bool {
     match path {
         [parent @ .., Step::Key] => {

@@ -3,7 +3,7 @@
 use std::fmt;
 use tombolo_tests::model::{Operation, Shape};
 
-/// A step from a value to one inside it.
+/// A step from a value to a nested one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A member of a structure.
@@ -19,38 +19,38 @@ pub(crate) enum Step {
 /// A rule of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// A member must be given.
+    /// A required member.
     Required,
-    /// A value has a JSON type.
+    /// The JSON type of a value.
     Type,
-    /// A whole number has no fraction.
+    /// An integer.
     Whole,
-    /// A whole number fits into so many bits.
+    /// An integer of a limited width.
     Width,
-    /// A string is one of some words.
+    /// A value of an enumeration.
     Enum,
-    /// A string matches a pattern.
+    /// A string with a pattern.
     Pattern,
-    /// The least length, size or number.
+    /// The minimum length, size or number.
     Min(i64),
-    /// The greatest length, size or number.
+    /// The maximum length, size or number.
     Max(i64),
-    /// A union has a member.
+    /// A union with at least one member.
     NotNone,
-    /// A union has no second member.
+    /// A union with at most one member.
     NotTwo,
 }
 
 /// A place in an operation's input.
 #[derive(Clone)]
 pub(crate) struct Place<'a> {
-    /// The way to the value.
+    /// The path to the value.
     pub(crate) path: Vec<Step>,
     /// The shape of the value.
     pub(crate) shape: Shape<'a>,
-    /// Where shapes refer to it: `WeightedTarget.weight`.
+    /// The name of the member: `WeightedTarget.weight`.
     pub(crate) spot: String,
-    /// Whether it can only hold text, as paths, queries and keys do.
+    /// Whether it can only hold text, as in paths, queries and keys.
     pub(crate) is_text: bool,
 }
 
@@ -79,7 +79,7 @@ impl fmt::Display for Rule {
 }
 
 impl Rule {
-    /// What the tables call a breach of it.
+    /// The name of a violation in the tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Rule::Required => "required",
@@ -96,7 +96,7 @@ impl Rule {
     }
 }
 
-/// A path as people write it: `spec.listeners[0].portMapping.port`.
+/// A path in text form: `spec.listeners[0].portMapping.port`.
 pub(crate) fn show(path: &[Step]) -> String {
     let mut shown = String::new();
     for step in path {
@@ -124,7 +124,7 @@ pub(crate) fn all(operation: Operation<'_>) -> Vec<Constraint<'_>> {
             spot: format!("{}.{}", input.name, member.name),
             is_text: member.location().is_some(),
         };
-        // A path without a name is another path.
+        // A path without a name is the path of another operation.
         if input.requires(member.name) && member.location() != Some("uri") {
             found.push(place.clone().with(Rule::Required));
         }
@@ -192,7 +192,7 @@ fn rules(shape: Shape<'_>, is_text: bool) -> Vec<Rule> {
     if shape.pattern().is_some() {
         rules.push(Rule::Pattern);
     }
-    // Nothing is shorter than nothing.
+    // An empty value cannot be too short.
     let min = shape.min().filter(|min| is_number || *min > 0);
     rules.extend(min.map(Rule::Min));
     rules.extend(shape.max().map(Rule::Max));

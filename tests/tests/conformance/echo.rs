@@ -1,10 +1,9 @@
-//! Whether an answer tells what was sent, as it was sent.
+//! Compares an answer with the input of its call.
 
 use serde_json::Value;
 use tombolo_tests::model::{Operation, Shape};
 
-/// What came back otherwise than it was sent. Input and output are compared where they have a member of
-/// the same name and shape.
+/// The differences between input and answer, in members of the same name and shape.
 pub(crate) fn differences(
     operation: Operation<'_>,
     sent: &Value,
@@ -34,7 +33,7 @@ pub(crate) fn differences(
     found
 }
 
-/// Whether a member says where a page starts: the one that is asked for, or the one after it.
+/// Whether a member is a page token.
 fn is_token(name: &str) -> bool {
     name.eq_ignore_ascii_case("nextToken")
 }

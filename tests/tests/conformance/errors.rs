@@ -1,4 +1,4 @@
-//! Every error of every operation: provoked by a scenario, or named as one that cannot be.
+//! Every error of every operation: provoked by a scenario, or listed as impossible.
 
 use crate::{
     build::merge,
@@ -9,30 +9,30 @@ use crate::{
 use serde_json::Value;
 use tombolo_tests::model::Operation;
 
-/// Plays the scenarios, then looks for errors that nothing has provoked.
+/// Runs the scenarios, then reports errors that none has provoked.
 pub(crate) fn run(suite: &mut Suite<'_>) {
     for table in ["rules", "scenarios"] {
-        let scenarios = suite.stage.tables[table].as_array();
+        let scenarios = suite.fixture.tables[table].as_array();
         for scenario in scenarios.into_iter().flatten() {
             for name in names(&scenario["operation"]) {
-                play(suite, suite.stage.model.operation(name), scenario);
+                play(suite, suite.fixture.model.operation(name), scenario);
             }
         }
     }
-    for operation in suite.stage.model.operations() {
+    for operation in suite.fixture.model.operations() {
         for error in operation.errors() {
             account(suite, operation, error);
         }
     }
 }
 
-/// Makes a call that is refused with the scenario's error, or answered when it names none.
+/// Makes a call that must fail with the scenario's error, or succeed when it names none.
 fn play(suite: &mut Suite<'_>, operation: Operation<'_>, scenario: &Value) {
     let error = scenario["error"].as_str();
     let expected = error.unwrap_or("an answer");
-    let mut input = suite.stage.builder.input(operation, &[]);
+    let mut input = suite.fixture.builder.input(operation, &[]);
     merge(&mut input, &scenario["input"]);
-    let result = match suite.stage.steps(&scenario["before"]) {
+    let result = match suite.fixture.steps(&scenario["before"]) {
         Ok(()) => suite.call(operation, &input),
         Err(why) => Err(why),
     };
@@ -49,7 +49,7 @@ fn play(suite: &mut Suite<'_>, operation: Operation<'_>, scenario: &Value) {
             }
         }
     }
-    if let Err(why) = suite.stage.steps(&scenario["after"]) {
+    if let Err(why) = suite.fixture.steps(&scenario["after"]) {
         suite.fail(operation, "", "after scenario", &input, "no error", &why);
     }
 }
@@ -67,9 +67,9 @@ fn refusal_flaws(
         return vec![summary(exchange)];
     }
     let mut flaws = suite.error_flaws(operation, exchange);
-    // Members that only this error has.
+    // Members of this error only.
     for (member, value) in scenario["with"].as_object().into_iter().flatten() {
-        let expected = suite.stage.resolve(value);
+        let expected = suite.fixture.resolve(value);
         if reply.body[member] != expected {
             flaws.push(format!("{member} is not {expected}: {}", reply.body));
         }
@@ -77,9 +77,9 @@ fn refusal_flaws(
     flaws
 }
 
-/// An error was seen, or a table says why it never is; not both.
+/// Checks that an error was either seen, or is listed as impossible.
 fn account(suite: &mut Suite<'_>, operation: Operation<'_>, error: &str) {
-    let unprovoked = suite.stage.tables["unprovoked"].as_array();
+    let unprovoked = suite.fixture.tables["unprovoked"].as_array();
     let listed = unprovoked.into_iter().flatten().find(|entry| {
         assert!(entry["reason"].is_string(), "no reason: {entry}");
         let operations = &entry["operation"];

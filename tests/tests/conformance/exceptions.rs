@@ -1,5 +1,4 @@
-//! Where a server rightly does something else than the model alone says. Each exception has a reason,
-//! and one that nothing needs any more is a failure.
+//! Justified deviations of a server from the model. Each exception has a reason, and an unused one is a failure.
 
 use crate::{constraint::Constraint, wire::Reply};
 use serde_json::Value;
@@ -12,7 +11,7 @@ pub(crate) struct Exceptions<'a> {
 }
 
 impl<'a> Exceptions<'a> {
-    /// Those in the tables of a service.
+    /// The exceptions in the tables of a service.
     pub(crate) fn new(tables: &'a Value) -> Self {
         let table = |name: &str| -> Vec<(&'a Value, bool)> {
             let all = tables[name].as_array().into_iter().flatten();
@@ -28,7 +27,7 @@ impl<'a> Exceptions<'a> {
         }
     }
 
-    /// Whether it is one of them that an answer does not fit its shape in this way.
+    /// Whether this deviation of an answer from its shape is an exception.
     pub(crate) fn excuse_answer(&mut self, misfit: &str) -> bool {
         let mut answers = self.answers.iter_mut();
         let excuse = answers.find(|(exception, _)| {
@@ -41,7 +40,7 @@ impl<'a> Exceptions<'a> {
         })
     }
 
-    /// Whether this reply to this change is one of them.
+    /// Whether this reply to this change is an exception.
     pub(crate) fn excuse(
         &mut self,
         operation: Operation<'_>,
@@ -75,7 +74,7 @@ impl<'a> Exceptions<'a> {
         is_excused
     }
 
-    /// Those that were not needed.
+    /// The unused exceptions.
     pub(crate) fn unused(&self) -> Vec<String> {
         let all = self.all.iter().chain(&self.answers);
         let unused = all.filter(|(_, is_used)| !is_used);

@@ -1,4 +1,4 @@
-//! A running server and what is known about the resources on it.
+//! A running server and the known values of its resources.
 
 use crate::{
     build::{Builder, merge},
@@ -12,25 +12,25 @@ use tombolo_tests::{
     model::{Model, Operation},
 };
 
-/// A server, the model of one of its services and the tables that go with it.
+/// A server, the model of one of its services and the tables of that service.
 pub(crate) struct Fixture<'a> {
     /// The model.
     pub(crate) model: &'a Model,
     /// The tables.
     pub(crate) tables: &'a Value,
-    /// Builds inputs by both.
+    /// Builds inputs from both.
     pub(crate) builder: Builder<'a>,
     connection: Connection,
-    /// What stands for `$name`.
+    /// Values of `$name`.
     known: BTreeMap<String, Value>,
-    /// How many names were made up.
+    /// The number of generated names.
     made: usize,
 }
 
-/// How often a step is repeated that ends with a refusal: more often than any limit of the tables.
+/// Maximum repetitions of a step that ends with a refusal: more than any limit in the tables.
 const MOST_REPETITIONS: usize = 100;
 
-/// A call as it was made.
+/// A call and its reply.
 pub(crate) struct Exchange {
     /// The input.
     pub(crate) sent: Value,
@@ -39,9 +39,9 @@ pub(crate) struct Exchange {
 }
 
 impl<'a> Fixture<'a> {
-    /// Calls a server. What the tables name under `stage` is made first.
+    /// A fixture that has made the calls of the table `stage`.
     pub(crate) fn new(server: SocketAddr, model: &'a Model, tables: &'a Value) -> Self {
-        let mut stage = Self {
+        let mut fixture = Self {
             model,
             tables,
             builder: Builder::new(tables),
@@ -49,11 +49,13 @@ impl<'a> Fixture<'a> {
             known: BTreeMap::from([("account".into(), json!(ACCOUNT))]),
             made: 0,
         };
-        stage.steps(&tables["stage"]).expect("the stage can be set");
-        stage
+        fixture
+            .steps(&tables["stage"])
+            .expect("the calls of the table succeed");
+        fixture
     }
 
-    /// Makes the calls of a table, one after another; the error tells which was refused.
+    /// Makes the calls of a table, one after another; the error is the refused one.
     pub(crate) fn steps(&mut self, steps: &Value) -> Result<(), String> {
         for step in steps.as_array().into_iter().flatten() {
             let name = step["operation"].as_str().expect("steps name an operation");
@@ -75,8 +77,8 @@ impl<'a> Fixture<'a> {
         Ok(())
     }
 
-    /// Makes a call with what comes before and after it: the resources of its own that it needs, and
-    /// their removal. The error tells what else failed.
+    /// Makes a call together with the calls before and after it, which create and remove its resources. The error is
+    /// a failure of those.
     pub(crate) fn call(
         &mut self,
         operation: Operation<'_>,
@@ -91,7 +93,7 @@ impl<'a> Fixture<'a> {
         Ok(exchange)
     }
 
-    /// Looks whether a call has done what it says, and takes away what it has made.
+    /// Checks the effect of a call, and removes what it created.
     pub(crate) fn leave(
         &mut self,
         operation: Operation<'_>,
@@ -103,8 +105,7 @@ impl<'a> Fixture<'a> {
         self.steps(&tables["after"])
     }
 
-    /// Asks for what a call has made or changed, and gets the same answer; or, for what it has taken
-    /// away, an error.
+    /// Reads what a call has created or changed, and expects the same values; or, after a deletion, an error.
     fn look_again(&mut self, exchange: &Exchange, look: &Value) -> Result<(), String> {
         let Some(name) = look["operation"].as_str() else {
             return Ok(());
@@ -131,7 +132,7 @@ impl<'a> Fixture<'a> {
         self.send_raw(operation, input, None)
     }
 
-    /// Makes a call with a body that may be anything.
+    /// Makes a call with any body.
     pub(crate) fn send_raw(
         &mut self,
         operation: Operation<'_>,
@@ -143,7 +144,7 @@ impl<'a> Fixture<'a> {
         Exchange { sent, reply }
     }
 
-    /// Makes a call again and again until it is refused with this code; once when there is none.
+    /// Repeats a call until it is refused with this code; makes it once without a code.
     fn send_until(&mut self, operation: Operation<'_>, input: &Value, code: &Value) -> Exchange {
         let most = if code.is_null() { 1 } else { MOST_REPETITIONS };
         let mut exchange = self.send(operation, input);
@@ -165,9 +166,8 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// Puts in what is known: `$name`, or `$name/pointer/into/it`; `$a*300` is a text of 300 characters.
-    /// `{"$repeat": 3, "of": …}` is a list of three, with `#` for the index, and with `"as": "key-#"` a
-    /// map.
+    /// Replaces placeholders: `$name`, or `$name/pointer/into/it`; `$a*300` is a text of 300 characters. `{"$repeat":
+    /// 3, "of": …}` is a list of three, with `#` for the index, and with `"as": "key-#"` a map.
     pub(crate) fn resolve(&mut self, value: &Value) -> Value {
         match value {
             Value::String(text) => match text.strip_prefix('$') {

@@ -1,5 +1,4 @@
-//! What holds for many operations alike: lists come in pages, and a call that is repeated with its token
-//! does nothing a second time.
+//! Rules of many operations: pagination of lists, and idempotency tokens.
 
 use crate::suite::{Suite, summary};
 use serde_json::{Value, json};
@@ -8,7 +7,7 @@ use tombolo_tests::model::Operation;
 /// More pages than any list here has.
 const MOST_PAGES: usize = 1000;
 
-/// The members by which a list is read in pages; `None` for an operation that has no pages.
+/// The members of pagination; `None` for an operation without pages.
 struct Pages {
     limit: &'static str,
     token: &'static str,
@@ -16,10 +15,10 @@ struct Pages {
     items: String,
 }
 
-/// Checks every operation that has pages or a token.
+/// Checks every operation with pagination or an idempotency token.
 pub(crate) fn run(suite: &mut Suite<'_>) {
-    for operation in suite.stage.model.operations() {
-        let input = suite.stage.builder.input(operation, &[]);
+    for operation in suite.fixture.model.operations() {
+        let input = suite.fixture.builder.input(operation, &[]);
         if let Some(pages) = pages(operation) {
             if let Err(why) = read_in_pages(suite, operation, &input, &pages) {
                 let expected = "the same items on pages of one";
@@ -72,7 +71,7 @@ fn read_in_pages(
     let all = items(&whole[&pages.items]);
     if all.len() < 2 || whole.get(pages.token).is_some() {
         return Err(format!(
-            "the stage has no list of two or more here: {whole}"
+            "the fixture has no list of two or more here: {whole}"
         ));
     }
     let mut read = Vec::new();
@@ -88,7 +87,7 @@ fn read_in_pages(
         let Some(token) = page.get(pages.token) else {
             break;
         };
-        // A token is good for pages of any size.
+        // A page token is valid for any page size.
         let rest = whole_rest(suite, operation, &input, pages, token)?;
         if read.len() + rest != all.len() {
             return Err(format!(
@@ -104,7 +103,7 @@ fn read_in_pages(
         .ok_or_else(|| format!("{read:?}, not {all:?}"))
 }
 
-/// How many items come after a token.
+/// The number of items after a token.
 fn whole_rest(
     suite: &mut Suite<'_>,
     operation: Operation<'_>,
@@ -141,16 +140,16 @@ fn items(list: &Value) -> Vec<Value> {
     }
 }
 
-/// Sends a call twice, in the same words.
+/// Sends a call twice, unchanged.
 fn repeat(suite: &mut Suite<'_>, operation: Operation<'_>, token: &str) -> Result<(), String> {
-    let mut input = suite.stage.builder.input(operation, &[]);
+    let mut input = suite.fixture.builder.input(operation, &[]);
     input[token] = json!("$unique");
-    let input = suite.stage.resolve(&input);
-    let first = suite.stage.send(operation, &input);
-    let second = suite.stage.send(operation, &input);
+    let input = suite.fixture.resolve(&input);
+    let first = suite.fixture.send(operation, &input);
+    let second = suite.fixture.send(operation, &input);
     suite.report.calls += 2;
     if !first.reply.is_ok() || first.reply.body != second.reply.body {
         return Err(format!("{}, then {}", summary(&first), summary(&second)));
     }
-    suite.stage.leave(operation, &second)
+    suite.fixture.leave(operation, &second)
 }

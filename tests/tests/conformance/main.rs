@@ -70,7 +70,7 @@ fn cloud_map_conforms_to_its_model() {
     );
 }
 
-/// The table that routes, policies and our client read has every operation of the models, and no other.
+/// The table of operations for routes, policies and the client has every operation of the models, and no others.
 #[test]
 fn the_operations_are_those_of_the_models() {
     for (service, names) in tombolo_api::operations() {
@@ -101,10 +101,10 @@ fn the_older_app_mesh_api_is_not_there() {
         return;
     };
     let tables = json!({});
-    let mut stage = Fixture::new(server.api(), &model, &tables);
+    let mut fixture = Fixture::new(server.api(), &model, &tables);
     for operation in model.operations() {
-        let input = stage.builder.input(operation, &[]);
-        let reply = stage.send(operation, &input).reply;
+        let input = fixture.builder.input(operation, &[]);
+        let reply = fixture.send(operation, &input).reply;
         let seen = (reply.status, reply.code());
         assert_eq!(
             seen,

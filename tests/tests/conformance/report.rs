@@ -1,40 +1,40 @@
-//! What failed and what was reached.
+//! Failures and coverage.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
 };
 
-/// How much of an input or an answer is shown.
+/// Maximum characters of an input or an answer that are shown.
 const SHOWN: usize = 240;
 
-/// A case that went wrong.
+/// A failed case.
 pub(crate) struct Failure {
     /// The operation.
     pub(crate) operation: String,
     /// The place in its input.
     pub(crate) path: String,
-    /// What was tried there.
+    /// The tested constraint.
     pub(crate) constraint: String,
     /// The input.
     pub(crate) sent: String,
-    /// What should have come.
+    /// The expected answer.
     pub(crate) expected: String,
-    /// What came.
+    /// The actual answer.
     pub(crate) got: String,
 }
 
-/// Collects what happens.
+/// Collects results.
 #[derive(Default)]
 pub(crate) struct Report {
     failures: Vec<Failure>,
-    /// Operations that have answered.
+    /// Operations that have succeeded.
     pub(crate) answered: BTreeSet<String>,
-    /// Errors that each operation has answered with.
+    /// Error codes of each operation.
     pub(crate) refused: BTreeMap<String, BTreeSet<String>>,
-    /// Constraints that were not reached.
+    /// Constraints that were not tested.
     pub(crate) unreached: Vec<String>,
-    /// Errors that no server alone can be brought to, and why.
+    /// Errors that a server alone cannot produce, with the reasons.
     pub(crate) unprovoked: BTreeMap<String, BTreeSet<String>>,
     /// Calls made.
     pub(crate) calls: usize,
@@ -42,34 +42,34 @@ pub(crate) struct Report {
     pub(crate) paged: usize,
     /// Operations that were repeated with their token.
     pub(crate) repeated: usize,
-    /// Constraints reached.
+    /// Tested constraints.
     pub(crate) constraints: usize,
 }
 
 impl Report {
-    /// Notes a failure.
+    /// Records a failure.
     pub(crate) fn fail(&mut self, failure: Failure) {
         self.failures.push(failure);
     }
 
-    /// What has failed so far.
+    /// The failures so far.
     pub(crate) fn failures(&self) -> &[Failure] {
         &self.failures
     }
 
-    /// Notes that an operation was answered with this error.
+    /// Records an error of an operation.
     pub(crate) fn refused(&mut self, operation: &str, code: &str) {
         let codes = self.refused.entry(operation.to_owned()).or_default();
         codes.insert(code.to_owned());
     }
 
-    /// Whether an operation was answered with this error.
+    /// Whether an operation has answered with this error.
     pub(crate) fn has_refused(&self, operation: &str, code: &str) -> bool {
         let codes = self.refused.get(operation);
         codes.is_some_and(|codes| codes.contains(code))
     }
 
-    /// Prints all; panics when there are failures.
+    /// Prints everything; panics when there are failures.
     #[track_caller]
     pub(crate) fn finish(self, service: &str) {
         println!(

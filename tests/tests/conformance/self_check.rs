@@ -1,5 +1,5 @@
-//! The suite itself, on a model of one operation: it sees every rule, breaks each in one place, sees in
-//! an answer what it breaks in an input, and complains of servers that take everything or nothing.
+//! Tests of the suite itself, on a model of one operation: it finds every rule, violates each in one place, finds the
+//! violations in answers too, and reports servers that accept everything or nothing.
 
 use crate::{
     build::Builder,
@@ -103,7 +103,7 @@ fn what_is_broken_does_not_fit_and_what_is_kept_does() {
             assert_eq!(name, constraint.rule.name());
             let misfits = shape_check::misfits(shape, &input);
             assert!(!misfits.is_empty(), "{what}: {input}");
-            // A list or map that is too long may hold more than one misfit of its own.
+            // A list or map that is too long may contain more than one violation.
             let is_one = misfits.len() == 1 || matches!(constraint.rule, Rule::Max(_));
             assert!(is_one, "{what}: {misfits:?}");
         }
@@ -122,10 +122,10 @@ fn answers_have_no_members_of_their_own() {
     assert_eq!(misfits(json!({"name": null})), [".name: null is no string"]);
 }
 
-/// What a server makes of a body: a status and another body.
+/// A server's function from a body to a status and another body.
 type Answer = fn(&[u8]) -> (u16, Vec<u8>);
 
-/// A server of one connection.
+/// A server for one connection.
 fn serve(answer: Answer) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
     let address = listener.local_addr().expect("it is bound");
@@ -179,8 +179,7 @@ fn a_server_that_takes_everything_breaks_every_rule() {
         let rule = (show(&constraint.place.path), constraint.rule.to_string());
         assert!(failed.contains(&rule), "{rule:?}");
     }
-    // It answers with what it was sent, so nothing that is legal fails: only what is not JSON, and members
-    // that it should not know.
+    // It echoes the input, so only these fail: input that is not JSON, and unknown members.
     let others = failures
         .iter()
         .filter(|f| ["legal", "at min", "at max", "word"].contains(&&*f.constraint));

@@ -1,10 +1,10 @@
-//! Whether an answer has the shape that the model promises: every required member, the right types,
-//! words of the enumerations, bounds kept, timestamps as numbers, and no member that no client knows.
+//! Compares an answer with its shape in the model: required members, types, enumerations, bounds, timestamps as
+//! numbers, and no unknown members.
 
 use serde_json::Value;
 use tombolo_tests::model::Shape;
 
-/// What does not fit, with the path to it.
+/// The deviations, each with its path.
 pub(crate) fn misfits(shape: Shape<'_>, value: &Value) -> Vec<String> {
     let mut found = Vec::new();
     look(shape, value, "", &mut found);

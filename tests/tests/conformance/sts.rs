@@ -1,4 +1,4 @@
-//! STS, which answers in XML: one operation is there, the others are not.
+//! STS, which answers in XML: one operation is implemented.
 
 use crate::shape_check;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tombolo_tests::{
     model::{Model, Operation, Shape},
 };
 
-/// The operation that is there. Keys come from the access file, so there are no sessions to be given out.
+/// The implemented operation. Keys come from the credentials file, so there are no sessions.
 const OFFERED: &str = "GetCallerIdentity";
 const VERSION: &str = "2011-06-15";
 
@@ -69,7 +69,7 @@ fn members(shape: Shape<'_>, result: &str) -> Value {
     value
 }
 
-/// What is between the tags of the first element of this name.
+/// The text of the first element of this name.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<{name}"))?;
     let (_, rest) = rest.split_once('>')?;

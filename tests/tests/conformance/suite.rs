@@ -13,37 +13,38 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tombolo_tests::model::Operation;
 
-/// Bodies that are no JSON object.
+/// Bodies that are not JSON objects.
 const BAD_BODIES: [&str; 6] = ["[]", "\"text\"", "null", "{", "{\"a\" 1}", "\u{1}"];
-/// The error that answers them.
+/// The error for them.
 const BAD_BODY: &str = "SerializationException";
 
 /// Runs the cases of a service.
 pub(crate) struct Suite<'a> {
     /// The server.
-    pub(crate) stage: Fixture<'a>,
-    /// What came of it.
+    pub(crate) fixture: Fixture<'a>,
+    /// The results.
     pub(crate) report: Report,
     exceptions: Exceptions<'a>,
-    /// Legal inputs that were sent, and whether they were answered.
+    /// Valid inputs that were sent, and whether they succeeded.
     legal: BTreeMap<(String, String), bool>,
 }
 
 impl<'a> Suite<'a> {
-    /// One on this stage.
-    pub(crate) fn new(stage: Fixture<'a>) -> Self {
+    /// A suite on this fixture.
+    pub(crate) fn new(fixture: Fixture<'a>) -> Self {
         Self {
-            exceptions: Exceptions::new(stage.tables),
+            exceptions: Exceptions::new(fixture.tables),
             report: Report::default(),
             legal: BTreeMap::new(),
-            stage,
+            fixture,
         }
     }
 
-    /// Every operation with its least legal input, and every constraint of every input broken and kept.
+    /// Runs every operation with its smallest valid input, and with every constraint of every input violated and just
+    /// satisfied.
     pub(crate) fn run(&mut self) {
-        for operation in self.stage.model.operations() {
-            let input = self.stage.builder.input(operation, &[]);
+        for operation in self.fixture.model.operations() {
+            let input = self.fixture.builder.input(operation, &[]);
             if self.is_legal(operation, "", &input) {
                 self.report.answered.insert(operation.name.to_owned());
             } else {
@@ -58,10 +59,10 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// Bodies that are no JSON object.
+    /// Sends bodies that are not JSON objects.
     fn check_bodies(&mut self, operation: Operation<'_>, input: &Value) {
         for raw in BAD_BODIES {
-            let exchange = self.stage.send_raw(operation, input, Some(raw));
+            let exchange = self.fixture.send_raw(operation, input, Some(raw));
             self.report.calls += 1;
             let reply = &exchange.reply;
             let mut flaws = self.error_flaws(operation, &exchange);
@@ -77,7 +78,10 @@ impl<'a> Suite<'a> {
 
     fn check(&mut self, operation: Operation<'_>, constraint: &Constraint<'_>) {
         let path = show(&constraint.place.path);
-        let legal = self.stage.builder.input(operation, &constraint.place.path);
+        let legal = self
+            .fixture
+            .builder
+            .input(operation, &constraint.place.path);
         if !change::is_at(&legal, &constraint.place.path) {
             let what = "the tables remove this place from the input";
             self.fail(
@@ -96,15 +100,15 @@ impl<'a> Suite<'a> {
             return;
         }
         self.report.constraints += 1;
-        for change in constraint.kept(&self.stage.builder, &legal) {
+        for change in constraint.kept(&self.fixture.builder, &legal) {
             self.check_kept(operation, constraint, &path, &change);
         }
-        for change in constraint.broken(&self.stage.builder, &legal) {
+        for change in constraint.broken(&self.fixture.builder, &legal) {
             self.check_broken(operation, constraint, &path, &change);
         }
     }
 
-    /// Whether this input is answered as it must be. Each input is sent once, and complained about once.
+    /// Whether this valid input succeeds. Each input is sent once, and reported once.
     fn is_legal(&mut self, operation: Operation<'_>, path: &str, input: &Value) -> bool {
         let key = (operation.name.to_owned(), input.to_string());
         if let Some(is_legal) = self.legal.get(&key) {
@@ -149,9 +153,9 @@ impl<'a> Suite<'a> {
         } else {
             self.error_flaws(operation, &exchange)
         };
-        // A name of 255 letters may be refused because nothing is called so; its length may not.
+        // A name of 255 characters may be refused because it does not exist, but not for its length.
         let code = exchange.reply.code();
-        let elsewhere = self.stage.tables["elsewhere"].as_array();
+        let elsewhere = self.fixture.tables["elsewhere"].as_array();
         let is_elsewhere = elsewhere.is_some_and(|codes| codes.iter().any(|c| c == code));
         let is_excepted = !exchange.reply.is_ok()
             && self
@@ -180,7 +184,7 @@ impl<'a> Suite<'a> {
         path: &str,
         change: &Change,
     ) {
-        let refusals = &self.stage.tables["refusals"];
+        let refusals = &self.fixture.tables["refusals"];
         let of_rule = &refusals[change.name];
         let codes = if of_rule.is_null() {
             &refusals["default"]
@@ -228,13 +232,13 @@ impl<'a> Suite<'a> {
         }
     }
 
-    /// Makes a call and notes which error came.
+    /// Makes a call and records its error.
     pub(crate) fn call(
         &mut self,
         operation: Operation<'_>,
         input: &Value,
     ) -> Result<Exchange, String> {
-        let exchange = self.stage.call(operation, input)?;
+        let exchange = self.fixture.call(operation, input)?;
         self.report.calls += 1;
         if !exchange.reply.is_ok() {
             self.report.refused(operation.name, exchange.reply.code());
@@ -242,7 +246,7 @@ impl<'a> Suite<'a> {
         Ok(exchange)
     }
 
-    /// What is wrong with an answer.
+    /// The deviations of an answer from the model.
     pub(crate) fn answer_flaws(
         &mut self,
         operation: Operation<'_>,
@@ -255,21 +259,21 @@ impl<'a> Suite<'a> {
             return flaws;
         }
         let misfits = match operation.output() {
-            // Without an output shape an empty object is as good as nothing.
+            // Without an output shape an empty object is equivalent to nothing.
             None => Vec::new(),
             Some(output) => {
                 let shape = output.payload().map_or(output, |payload| payload.shape);
                 shape_check::misfits(shape, &reply.body)
             }
         };
-        let may_have_more = self.stage.tables["echo"] == "with more";
+        let may_have_more = self.fixture.tables["echo"] == "with more";
         let differences = echo::differences(operation, &exchange.sent, &reply.body, may_have_more);
         let misfits = misfits.into_iter().chain(differences);
         flaws.extend(misfits.filter(|misfit| !self.exceptions.excuse_answer(misfit)));
         flaws
     }
 
-    /// What is wrong with the envelope of an error, whatever the error.
+    /// The deviations of an error's envelope, whatever the error.
     pub(crate) fn error_flaws(&self, operation: Operation<'_>, exchange: &Exchange) -> Vec<String> {
         let reply = &exchange.reply;
         let mut flaws = reply.flaws.clone();
@@ -280,7 +284,7 @@ impl<'a> Suite<'a> {
                 "the code is {header:?} in the header and {body:?} in the body"
             ));
         }
-        let common = self.stage.tables["common errors"].as_object();
+        let common = self.fixture.tables["common errors"].as_object();
         let common = common
             .and_then(|codes| codes.get(code))
             .and_then(Value::as_u64);
@@ -289,8 +293,8 @@ impl<'a> Suite<'a> {
             flaws.push(format!("{code} is no error of this operation"));
             return flaws;
         }
-        let fixed = self.stage.tables["error status"]["status"].as_u64();
-        let modelled = || self.stage.model.shape(code).error_status().map(u64::from);
+        let fixed = self.fixture.tables["error status"]["status"].as_u64();
+        let modelled = || self.fixture.model.shape(code).error_status().map(u64::from);
         let expected = common.or(fixed).or_else(modelled);
         if expected != Some(u64::from(reply.status)) {
             flaws.push(format!(
@@ -303,7 +307,7 @@ impl<'a> Suite<'a> {
             if let Some(body) = body.as_object_mut() {
                 body.shift_remove("__type");
             }
-            flaws.extend(shape_check::misfits(self.stage.model.shape(code), &body));
+            flaws.extend(shape_check::misfits(self.fixture.model.shape(code), &body));
         }
         if reply.message().is_empty() {
             flaws.push("there is no message".into());
@@ -311,7 +315,7 @@ impl<'a> Suite<'a> {
         flaws
     }
 
-    /// Notes a failure.
+    /// Records a failure.
     pub(crate) fn fail(
         &mut self,
         operation: Operation<'_>,
@@ -331,7 +335,7 @@ impl<'a> Suite<'a> {
         });
     }
 
-    /// Ends: nothing may be left unreached.
+    /// Finishes: everything must have been tested.
     #[track_caller]
     pub(crate) fn finish(mut self, service: &str) {
         for stale in self.exceptions.unused() {
@@ -348,7 +352,7 @@ impl<'a> Suite<'a> {
     }
 }
 
-/// An answer in a line.
+/// An answer in one line.
 pub(crate) fn summary(exchange: &Exchange) -> String {
     let reply = &exchange.reply;
     format!("{} {} {}", reply.status, reply.code(), reply.body)

@@ -1,4 +1,4 @@
-//! Operations as HTTP requests, by the protocol of the model, and what comes back.
+//! Encodes operations as HTTP requests in the protocol of the model, and decodes the replies.
 
 use serde_json::{Map, Value};
 use tombolo_tests::{
@@ -6,7 +6,7 @@ use tombolo_tests::{
     model::{Model, Operation},
 };
 
-/// What a server answered.
+/// A server's reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     /// The HTTP status.
@@ -17,12 +17,12 @@ pub(crate) struct Reply {
     pub(crate) header_code: Option<String>,
     /// The error's code in the body.
     pub(crate) body_code: Option<String>,
-    /// What is wrong with the envelope, whatever is in it.
+    /// The deviations of the envelope, whatever its content.
     pub(crate) flaws: Vec<String>,
 }
 
 impl Reply {
-    /// Whether it is an answer and no error.
+    /// Whether it is a success.
     pub(crate) fn is_ok(&self) -> bool {
         self.status < 300
     }
@@ -33,15 +33,14 @@ impl Reply {
         code.unwrap_or_default()
     }
 
-    /// What the error says.
+    /// The error's message.
     pub(crate) fn message(&self) -> &str {
         let message = self.body.get("message").or(self.body.get("Message"));
         message.and_then(Value::as_str).unwrap_or_default()
     }
 }
 
-/// Sends an operation with this input, whatever is wrong with it. With a raw body, that is sent instead
-/// of what belongs there.
+/// Sends an operation with this input, valid or not. A raw body replaces the encoded one.
 pub(crate) fn send(
     connection: &mut Connection,
     model: &Model,
@@ -66,7 +65,7 @@ pub(crate) fn send(
     read(&answer)
 }
 
-/// Whether an operation has anything in its body.
+/// Whether an operation has a body.
 pub(crate) fn has_body(operation: Operation<'_>) -> bool {
     let members = operation
         .input()
@@ -78,7 +77,7 @@ pub(crate) fn has_body(operation: Operation<'_>) -> bool {
             .any(|member| member.location().is_none())
 }
 
-/// Path and query, and the body: null when no member goes there.
+/// Path and query, and the body: null when no member belongs there.
 fn locate(operation: Operation<'_>, input: &Value) -> (String, Value) {
     let mut path = operation.path().to_owned();
     let mut query = String::new();

@@ -40,7 +40,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A server with something of each kind.
+/// A server with a resource of each kind.
 fn filled() -> Option<Server> {
     let server = Server::start()?;
     let service = prepare(server.api());
@@ -89,7 +89,7 @@ fn an_export_that_is_imported_is_exported_the_same() {
     succeeds(&["import", "--api", &other, "--overwrite", &shown(&file)]);
     assert_eq!(target.revision(), source.revision() + 1);
 
-    // Of a directory that no server uses, and into one.
+    // From a directory that no server uses, and into one.
     let directory = shown(&source.directory().join("data"));
     let refused = fails(&["export", "--data-dir", &directory]);
     assert!(refused.contains("in use by another process"), "{refused}");
@@ -118,7 +118,7 @@ fn a_backup_moves_to_replicas_and_back() {
     let refused = fails(&["import", "--store", &store, &shown(&file)]);
     assert!(refused.contains("not empty"), "{refused}");
 
-    // Replicas begin with it, and follow when one of them takes another state.
+    // Replicas start with it, and follow when one of them imports another state.
     let (Some(first), Some(second)) = (Server::replica(&store), Server::replica(&store)) else {
         return;
     };
@@ -134,14 +134,14 @@ fn a_backup_moves_to_replicas_and_back() {
     });
     let restored = succeeds(&["export", "--api", &one]);
     assert_eq!(succeeds(&["export", "--api", &other]), restored);
-    // All but the revision, which only grows, is as it was.
+    // Everything but the revision, which only grows, is equal.
     let records = |text: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| !line.starts_with("revision:"));
         lines.map(str::to_owned).collect()
     };
     assert_eq!(records(&restored), records(&text));
 
-    // And back onto a disk.
+    // And back to a disk.
     let directory = shown(&source.directory().join("back"));
     let back = source.directory().join("back.yaml");
     std::fs::write(&back, &restored).expect("a file");

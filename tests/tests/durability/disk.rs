@@ -1,4 +1,4 @@
-//! A full disk: nothing acknowledged is lost, the status says so, and writes resume once there is room.
+//! A full disk: nothing acknowledged is lost, the status reports it, and writes resume once there is space.
 
 use crate::shutdown::{create_mesh, meshes};
 use std::process::Command;
@@ -6,7 +6,7 @@ use tombolo_tests::{Server, http::Connection, until};
 
 #[test]
 fn a_full_disk_is_told_and_writes_go_on_once_there_is_room() {
-    // Without this, the limit that plays the full disk kills the process instead of failing its writes.
+    // Without this, the limit that simulates the full disk kills the process instead of failing its writes.
     let Some(mut server) = Server::start_after("trap '' XFSZ") else {
         return;
     };

@@ -1,5 +1,5 @@
-//! A server that is killed again and again under load: what it acknowledged is there, every answer fits into
-//! one history, and time never runs backwards.
+//! A server that is killed repeatedly under load: acknowledged writes survive, the history is linearizable, and
+//! revisions never go backwards.
 
 mod backup;
 mod disk;
@@ -14,13 +14,13 @@ use tombolo_tests::{
     Server,
     history::{Event, linearizable},
     http::Connection,
-    registers::{Action, Call, Key, Noted, Record, Register, prepare},
+    registers::{Action, Call, Key, Record, RecordedCall, Register, prepare},
     until,
 };
 
-/// How often the server is killed; `TOMBOLO_ROUNDS` says otherwise.
+/// Number of kills; `TOMBOLO_ROUNDS` overrides it.
 const KILLS: u64 = 24;
-/// Answers between two kills; the number varies, so that the kill meets every phase of a write.
+/// Answers between two kills; the number varies, so that kills hit every phase of a write.
 const ANSWERS: std::ops::Range<u64> = 40..120;
 const CLIENTS: u64 = 6;
 
@@ -60,7 +60,7 @@ fn every_answer_fits_into_one_history_although_the_server_is_killed_at_any_momen
             "kill {kill}: revision {now} after {revision}"
         );
         revision = now;
-        // What is read first after a restart is part of the history, too.
+        // The first reads after a restart are part of the history, too.
         let mut connection = Connection::open(server.api()).expect("it listens");
         for key in &keys {
             record
@@ -78,12 +78,12 @@ fn every_answer_fits_into_one_history_although_the_server_is_killed_at_any_momen
     }
 }
 
-fn history_of(key: &Key, calls: &[Noted]) -> Vec<Event<Call>> {
+fn history_of(key: &Key, calls: &[RecordedCall]) -> Vec<Event<Call>> {
     let of_key = calls.iter().filter(|noted| noted.key == *key);
     of_key.map(|noted| noted.event.clone()).collect()
 }
 
-/// Calls over one connection until the server is gone.
+/// Makes calls over one connection until the server is killed.
 fn work_until_the_end(
     api: SocketAddr,
     record: &Record,

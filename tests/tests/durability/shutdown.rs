@@ -1,4 +1,4 @@
-//! Graceful shutdown: calls under way are answered, within the deadlines.
+//! Graceful shutdown: calls in flight are answered, within the deadlines.
 
 use parking_lot::Mutex;
 use serde_json::json;
@@ -42,7 +42,7 @@ pub(crate) fn meshes(api: SocketAddr) -> BTreeSet<String> {
     }
 }
 
-/// A call of which the last byte is not sent yet; that byte.
+/// A call whose last byte is not sent yet, and that byte.
 fn begin(api: SocketAddr, name: &str) -> (TcpStream, Vec<u8>) {
     let body = json!({"meshName": name}).to_string();
     let call = format!(
@@ -72,7 +72,7 @@ fn a_call_under_way_is_answered_before_the_server_ends() {
     };
     let api = server.api();
     let (mut call, rest) = begin(api, "late");
-    // The server has taken the connection when it answers one that came later.
+    // The server has accepted the connection when it answers a later one.
     server.revision();
     server.terminate();
     until_it_accepts_no_more(api);
@@ -103,7 +103,7 @@ fn a_second_signal_ends_the_server_at_once() {
     assert!(log.contains("before everything was drained"), "{log}");
 }
 
-/// Under load: what was acknowledged is there afterwards, and what got no answer was not done.
+/// Under load: acknowledged writes are there afterwards, and unanswered ones were not made.
 #[test]
 fn whatever_is_done_is_answered_when_the_server_ends_under_load() {
     let Some(mut server) = Server::start() else {
@@ -130,7 +130,7 @@ fn whatever_is_done_is_answered_when_the_server_ends_under_load() {
                                 }
                             }
                             Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
-                            // The connection was idle when it was closed, or had never been accepted.
+                            // The connection was idle when it was closed, or was never accepted.
                             Err(_) => return,
                         }
                     }

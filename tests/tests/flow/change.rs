@@ -17,7 +17,7 @@ fn start(user: User, proxy: ProxyKind, sample: &Sample) -> Option<Clusters> {
     Some(clusters)
 }
 
-/// The pods whose names begin so.
+/// The pods whose names start with the prefix.
 fn pods(status: &Value, prefix: &str) -> Vec<Value> {
     let pods = status["pods"].as_array().expect("a list");
     let named = pods.iter().filter(|pod| {
@@ -77,7 +77,7 @@ fn a_killed_pod_fails_only_what_was_inside_it_and_gets_nothing_more() {
             .filter(|(word, _)| word.starts_with("FAILED"))
             .map(|(_, count)| count)
             .sum();
-        // There are four callers, so no more than four requests can have been inside the pod.
+        // With four callers, at most four requests were in flight in the pod.
         assert!(failed <= 4, "{answers:?}");
         clusters.tombolo(&["delete", "pod", victim["name"].as_str().expect("a name")]);
     }
@@ -97,7 +97,7 @@ fn a_killed_control_plane_fails_no_request_and_comes_back() {
             let status = clusters.status();
             let pid = &status["info"]["server_pid"];
             let another = pid.is_u64() && *pid != first;
-            // What was acknowledged is still there, and the proxies have come back.
+            // Acknowledged writes survive, and the proxies have reconnected.
             let same = status["controlPlane"]["revision"].as_u64() >= revision;
             let proxies = status["controlPlane"]["proxies"]
                 .as_array()

@@ -19,7 +19,7 @@ fn interfaces() -> BTreeSet<String> {
 }
 
 fn is_alive(pid: u64) -> bool {
-    // A zombie has ended; whoever started it has not looked yet.
+    // A zombie has ended; its parent has not reaped it yet.
     fs::read_to_string(format!("/proc/{pid}/status"))
         .is_ok_and(|status| !status.contains("State:\tZ"))
 }
@@ -59,7 +59,7 @@ fn leaves_nothing(user: User) {
     until("every process is gone", || {
         processes.iter().all(|pid| !is_alive(*pid)).then_some(())
     });
-    // The namespaces were held by those processes alone. Interfaces of the host are as before.
+    // Only those processes held the namespaces. The host's interfaces are unchanged.
     assert_eq!(interfaces(), before);
 }
 

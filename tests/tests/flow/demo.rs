@@ -1,9 +1,9 @@
-//! `tombolo demo color`, as the README says to run it.
+//! `tombolo demo color`, run as in the README.
 
 use std::process::Output;
 use tombolo_tests::{Home, need, proxy_arguments, run_name, runs};
 
-/// What the demo printed: the colors that answered, and how often.
+/// The tally that the demo printed: colors with their number of answers.
 pub(crate) fn tally(output: &Output) -> Vec<(String, usize)> {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let told = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! What `tombolo doctor` finds in a mesh that runs.
+//! The findings of `tombolo doctor` in a running mesh.
 
 use tombolo_tests::{ProxyKind, Up, manifests::shop, until};
 
@@ -18,7 +18,7 @@ spec:
         env: [{name: ADDRESS, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
 ";
 
-/// Listens on the pod's address and on nothing else.
+/// Listens on the pod's address only.
 const APPLICATION: &str = "import http.server, os
 http.server.HTTPServer((os.environ['ADDRESS'], 8080), http.server.SimpleHTTPRequestHandler).serve_forever()";
 

@@ -8,7 +8,7 @@ use tombolo_tests::{
     until,
 };
 
-/// One request through a gateway: the status, and what was said.
+/// Sends one request through a gateway; the status and the body.
 fn ask(gateway: SocketAddr, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
     let mut request = Request::get(path).header("connection", "close");
     for (name, value) in headers {
@@ -33,7 +33,7 @@ fn ingress_gateway_walkthrough_runs_unchanged() {
         }
         let clusters = up.images(IMAGES).start();
         let gateway = clusters.balancer("ingress-gw");
-        // Health checks have to find each color well before it gets traffic.
+        // Health checks must find each color healthy before it gets traffic.
         until("the gateway serves", || {
             (ask(gateway, "/paths/red", &[]).0 == 200).then_some(())
         });
@@ -61,7 +61,7 @@ fn ingress_gateway_walkthrough_runs_unchanged() {
             );
         }
         assert_eq!(ask(gateway, "/elsewhere", &[]).0, 404, "{proxy:?}");
-        // The mark that a gateway sets for itself is worth nothing from outside.
+        // The gateway's internal header is ignored when a client sends it.
         let forged = [(
             "x-tombolo-virtual-service",
             "color-paths.howto-k8s-ingress-gateway.svc.cluster.local:8080",

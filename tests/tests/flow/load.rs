@@ -13,12 +13,12 @@ use std::{
 };
 use tombolo_tests::{Clusters, http, until};
 
-/// Callers at a time: enough that something is always on its way.
+/// Concurrent callers: enough that a request is always in flight.
 const CALLERS: usize = 4;
-/// Between two requests of a caller.
+/// Pause between two requests of a caller.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Load that goes on until it is stopped.
+/// Load that runs until it is stopped.
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
@@ -27,7 +27,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts, and returns when the first answers are there.
+    /// Starts, and returns after the first answers.
     pub(crate) fn on(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicUsize::new(0));
@@ -61,7 +61,7 @@ impl Load {
         load
     }
 
-    /// Waits until so many further requests were answered.
+    /// Waits until this many further requests were answered.
     pub(crate) fn more(&self, requests: usize) {
         let goal = self.sent.load(Ordering::Relaxed) + requests;
         until("the load goes on", || {
@@ -69,7 +69,7 @@ impl Load {
         });
     }
 
-    /// Stops; answers with how often each answer came.
+    /// Stops; the number of each answer.
     pub(crate) fn stop(self) -> BTreeMap<String, usize> {
         self.stop.store(true, Ordering::Relaxed);
         for caller in self.callers {
@@ -80,8 +80,7 @@ impl Load {
             .into_inner()
     }
 
-    /// Stops; every request must have been answered with 200. What the run says about itself is shown
-    /// otherwise.
+    /// Stops; every request must have been answered with 200. On a failure the status of the run is printed.
     #[track_caller]
     pub(crate) fn stop_without_failure(self, clusters: &Clusters) {
         let answers = self.stop();

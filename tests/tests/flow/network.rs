@@ -23,7 +23,7 @@ fn a_closed_port_fails_quickly_and_is_explained() {
         clusters.tombolo(&[&["network", "deny"], &rule[..]].concat());
         let start = Instant::now();
         let tally = clusters.tally("front-entrance", "/color", 3);
-        // Far below the timeouts that silence would run into (15 s each).
+        // Far below the timeouts of dropped packets (15 s each).
         assert!(start.elapsed() < Duration::from_secs(10), "{tally:?}");
         assert!(tally.keys().all(|word| word.starts_with("50")), "{tally:?}");
 

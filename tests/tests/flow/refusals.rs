@@ -4,7 +4,7 @@ use crate::sample::{IMAGES, Sample};
 use std::net::TcpListener;
 use tombolo_tests::{ProxyKind, Up};
 
-/// What is said about a cluster with this manifest.
+/// The error output for a cluster with this manifest.
 fn refused(manifest: &str) -> Option<String> {
     let up = Up::new(ProxyKind::Tombolo)?
         .cluster("c", manifest)

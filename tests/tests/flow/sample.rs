@@ -1,10 +1,10 @@
-//! Manifests of a front in one cluster and colors in another, with chosen names and numbers.
+//! Manifests of a front in one cluster and colors in another, with configurable names and numbers.
 
 use std::fmt::Write as _;
 
-/// What is chosen.
+/// The names and numbers of the manifests.
 pub(crate) struct Sample {
-    /// The namespace, and the mesh.
+    /// The name of the namespace and of the mesh.
     pub(crate) namespace: &'static str,
     /// The service that the front calls.
     pub(crate) service: &'static str,
@@ -16,7 +16,7 @@ pub(crate) struct Sample {
     pub(crate) colors: Vec<(&'static str, u32, u32)>,
 }
 
-/// The programs of the color app, under whatever name manifests give their images.
+/// The commands of the color app, for any image names of the manifests.
 pub(crate) const IMAGES: &str = r#"
 images:
   "*front*": { command: ["{tombolo}", "app", "front"] }
@@ -24,7 +24,7 @@ images:
   "*color*": { command: ["{tombolo}", "app", "color"] }
 "#;
 
-/// A load balancer for a front that has none.
+/// A load balancer for a front without one.
 pub(crate) fn balancer(namespace: &str, app: &str, port: u16) -> String {
     format!(
         r"
@@ -40,7 +40,7 @@ spec:
 }
 
 impl Sample {
-    /// Red and blue, half and half.
+    /// Red and blue, with equal weights.
     pub(crate) fn plain() -> Self {
         Self {
             namespace: "shop",
@@ -70,12 +70,12 @@ spec:
         )
     }
 
-    /// The name under which the front calls.
+    /// The host name that the front calls.
     fn host(&self) -> String {
         format!("{}.{}.svc.cluster.local", self.service, self.namespace)
     }
 
-    /// The cluster of the front.
+    /// The manifest of the front's cluster.
     pub(crate) fn front(&self) -> String {
         let (ns, service, port, front_port) =
             (self.namespace, self.service, self.port, self.front_port);
@@ -122,7 +122,7 @@ spec:
             + &balancer(ns, "front", front_port)
     }
 
-    /// The cluster of the colors.
+    /// The manifest of the colors' cluster.
     pub(crate) fn colors(&self) -> String {
         let (ns, service, port) = (self.namespace, self.service, self.port);
         let mut text = self.common();

@@ -15,7 +15,7 @@ fn runs_beside_each_other_do_not_collide() {
     };
     let users = User::STRANGERS.into_iter().chain([User::Caller]);
     let users: Vec<User> = users.filter(|user| user.is_possible()).collect();
-    // Nobody says where the API shall be, so all of them want the usual port. Two users may choose the same name.
+    // No API address is set, so all of them want the default port. Two users may choose the same name.
     let (first, second) = (run_name(), run_name());
     let homes: Vec<(Home, &str)> = users
         .iter()
@@ -75,7 +75,7 @@ fn no_home_and_no_runtime_directory_are_needed() {
             assert!(program.ended().is_none(), "{}", program.log());
             program.log().contains("stays up until").then_some(())
         });
-        // A terminal of the same user finds the run, with the variable and without it.
+        // A terminal of the same user finds the run, with `XDG_RUNTIME_DIR` and without it.
         for mut command in [bare(&["status"]), {
             let mut command = home.command(&binary);
             command.args(["status", "--name", &name]);

@@ -4,7 +4,7 @@ use crate::sample::{IMAGES, Sample, balancer};
 use std::collections::BTreeMap;
 use tombolo_tests::{Up, corpus, runs};
 
-/// Of 200 requests, half and half, within what chance allows (more than four standard deviations).
+/// Checks that 200 requests are split evenly, within more than four standard deviations.
 #[track_caller]
 fn assert_even(tally: &BTreeMap<String, usize>) {
     for color in ["red", "blue"] {
@@ -88,7 +88,7 @@ fn cloudmap_walkthrough_runs_unchanged() {
             .cluster_file("only", &walkthrough.manifests()[0])
             .images(IMAGES)
             .start();
-        // It has no way in; one is added while it runs.
+        // It has no load balancer; one is added while it runs.
         let way_in = balancer("howto-k8s-cloudmap", "front", 8080);
         clusters.apply("only", &way_in);
         assert_even(&clusters.tally("front-entrance", "/color", 200));

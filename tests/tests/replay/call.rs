@@ -1,4 +1,4 @@
-//! One recorded call: the arguments of an `aws` command, and the request that they must become.
+//! One recorded call: the arguments of an `aws` command, and the expected request.
 
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -9,13 +9,13 @@ use tombolo_tests::corpus::{self, Step, Walkthrough};
 pub(crate) struct Call {
     /// `appmesh` or `servicediscovery`.
     pub(crate) service: String,
-    /// For example `CreateMesh`.
+    /// The operation, such as `CreateMesh`.
     pub(crate) operation: String,
-    /// What is sent.
+    /// The parameters.
     pub(crate) params: Value,
     /// The words after `aws`.
     pub(crate) words: Vec<String>,
-    /// How it must be sent, where that is recorded.
+    /// The expected HTTP request, if it is recorded.
     pub(crate) http: Option<Value>,
 }
 
@@ -31,7 +31,7 @@ impl Call {
         }
     }
 
-    /// The calls of a walkthrough: the commands of its script, word by word.
+    /// The calls of a walkthrough: the commands of its script, split into words.
     pub(crate) fn recorded(walkthrough: &Walkthrough) -> Vec<Self> {
         let (steps, commands) = (walkthrough.steps(), walkthrough.commands());
         let name = &walkthrough.name;
@@ -68,7 +68,7 @@ impl Call {
         }
     }
 
-    /// The same call about something else: one of its parameters is another.
+    /// The same call with one parameter replaced.
     pub(crate) fn with(&self, param: &str, value: &str) -> Self {
         let mut other = self.clone();
         other.params[param] = value.into();
@@ -79,7 +79,7 @@ impl Call {
         other
     }
 
-    /// The same call where everything that has a name has the name that `names` gives it.
+    /// The same call with all names replaced as in `names`.
     pub(crate) fn renamed(&self, names: &BTreeMap<String, String>) -> Self {
         let params = rename(&self.params, names);
         Self {
@@ -99,12 +99,12 @@ impl Call {
             .collect()
     }
 
-    /// A parameter that is a text; empty where it is not given.
+    /// A text parameter; empty when absent.
     pub(crate) fn text(&self, param: &str) -> &str {
         self.params[param].as_str().unwrap_or_default()
     }
 
-    /// Checks how the call went over the wire. What the client adds by itself is not recorded.
+    /// Compares the HTTP request of the call with the recording. Headers that the client adds are not recorded.
     pub(crate) fn check_sent(&self, sent: &Value) {
         let Some(http) = &self.http else {
             return;
@@ -138,7 +138,7 @@ fn words(service: &str, operation: &str, params: &Value) -> Vec<String> {
     words.map(str::to_owned).to_vec()
 }
 
-/// How the CLI spells an operation: `create-mesh`.
+/// The CLI's spelling of an operation: `create-mesh`.
 fn kebab(operation: &str) -> String {
     let mut word = String::new();
     for letter in operation.chars() {
@@ -150,7 +150,7 @@ fn kebab(operation: &str) -> String {
     word
 }
 
-/// Renames what is a name as a whole, or as a segment of a path.
+/// Replaces names, as a whole value or as a segment of a path.
 fn rename(value: &Value, names: &BTreeMap<String, String>) -> Value {
     let new = |name: &str| names.get(name).cloned().unwrap_or_else(|| name.to_owned());
     match value {

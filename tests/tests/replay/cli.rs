@@ -1,5 +1,4 @@
-//! The real `aws` CLI, many commands in one process: the same code as a process for each, in a small part of
-//! the time.
+//! The real `aws` CLI, many commands in one process: the same code as a process for each, in a fraction of the time.
 
 use crate::call::Call;
 use serde_json::{Value, json};
@@ -16,39 +15,39 @@ pub(crate) struct Cli {
     child: Child,
     commands: ChildStdin,
     outcomes: BufReader<ChildStdout>,
-    /// How many calls were made.
+    /// The number of calls.
     pub(crate) calls: usize,
 }
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// What the CLI sent, in the shape of the recordings.
+    /// The CLI's request, in the shape of the recordings.
     pub(crate) sent: Value,
-    /// What it printed, or why it was refused.
+    /// The CLI's output, or the error.
     pub(crate) answer: Result<Value, Box<Refusal>>,
 }
 
-/// An error that the server answered.
+/// An error of the server.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) status: u64,
-    /// For example `NotFoundException`.
+    /// The error code, such as `NotFoundException`.
     pub(crate) code: String,
-    /// What it says.
+    /// The error message.
     pub(crate) message: String,
     /// The error's other members.
     pub(crate) members: Value,
 }
 
 impl Cli {
-    /// Starts it; `None`, with a word about it, when there is no Python with the CLI.
+    /// Starts it; `None`, after a message, when there is no Python with the CLI.
     pub(crate) fn start(aws: &Aws) -> Option<Self> {
         let mut command = Command::new(need("TOMBOLO_PYTHON")?);
         aws.environment(&mut command);
         let mut child = command
-            // What a test sees is what the server answered first.
+            // The test must see the server's first answer.
             .env("AWS_MAX_ATTEMPTS", "1")
             .args(["-u", "-c", DRIVER])
             .stdin(Stdio::piped())
@@ -65,8 +64,7 @@ impl Cli {
         })
     }
 
-    /// Makes a call, and checks that it went over the wire as recorded and that the CLI tells the server's
-    /// answer.
+    /// Makes a call, and checks that its request equals the recording and that the CLI prints the server's answer.
     #[track_caller]
     pub(crate) fn run(&mut self, call: &Call) -> Outcome {
         self.calls += 1;
@@ -76,7 +74,7 @@ impl Cli {
         let mut line = String::new();
         let read = self.outcomes.read_line(&mut line);
         read.expect("Python writes text");
-        // Python ends on an error of the driver, and says why on its own.
+        // Python ends on an error of the driver, and prints it.
         assert!(!line.is_empty(), "Python ended at {call}");
         let mut outcome: Value = serde_json::from_str(&line).expect("Python writes JSON");
         let exchanges = (outcome["sent"].take(), outcome["received"].take());
@@ -100,7 +98,7 @@ impl Cli {
         answer.unwrap_or_else(|refusal| panic!("{call}: {refusal:?}"))
     }
 
-    /// Makes a call that must be refused so.
+    /// Makes a call that must be refused with this status and code.
     #[track_caller]
     pub(crate) fn refused(&mut self, call: &Call, status: u64, code: &str) -> Refusal {
         match self.run(call).answer {
@@ -116,13 +114,13 @@ impl Cli {
 
 impl Drop for Cli {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the CLI tells its user, which must be what it received.
+/// The CLI's output, which must equal the received answer.
 fn answer(call: &Call, outcome: &Value, received: &Value) -> Result<Value, Box<Refusal>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let status = received["status"].as_u64().unwrap_or_default();
@@ -131,7 +129,7 @@ fn answer(call: &Call, outcome: &Value, received: &Value) -> Result<Value, Box<R
         assert_eq!(status, 200, "{call}: {received}");
         let printed = text(&outcome["printed"]);
         if printed.is_empty() {
-            // The CLI is silent about an answer without members.
+            // The CLI prints nothing for an answer without members.
             return Ok(json!({}));
         }
         let printed = serde_json::from_str(&printed);
@@ -143,7 +141,7 @@ fn answer(call: &Call, outcome: &Value, received: &Value) -> Result<Value, Box<R
         message: text(&received["message"]),
         members: received["members"].clone(),
     };
-    // Some clients take the code from the body, some from the header.
+    // Some clients read the code from the body, some from the header.
     assert_eq!(received["type"], received["code"], "{call}");
     let Call { operation, .. } = call;
     let told = format!(

@@ -1,9 +1,9 @@
-//! Every recorded `aws` call of the public walkthroughs, replayed by the real `aws` CLI against a control plane
-//! that is empty at first, every answer checked.
+//! Every recorded `aws` call of the public walkthroughs, replayed by the real `aws` CLI against an initially empty
+//! control plane, with every answer checked.
 //!
-//! A call is made until everything is there that it needs, and must be refused with the error that AWS has for
-//! that; what no earlier call of the walkthrough has made, the test makes. Then the call must succeed, answer what
-//! was asked for, and be seen by describing and listing.
+//! A call is repeated until all its preconditions exist, and must be refused with AWS's error for that; preconditions
+//! that no earlier call of the walkthrough has created are created by the test. Then the call must succeed, return
+//! the requested values, and be visible in describe and list calls.
 
 mod call;
 mod cli;
@@ -22,30 +22,30 @@ use tombolo_tests::{
     corpus::{self, Walkthrough},
 };
 
-/// Walkthroughs whose calls make everything that they use, and remove it again.
+/// Walkthroughs whose calls create everything that they use, and delete it again.
 const SELF_CONTAINED: [&str; 3] = [
     "howto-ingress-gateway",
     "howto-match-and-rewrite-at-ingress",
     "howto-mutual-tls-file-provided",
 ];
 
-/// What a walkthrough came to.
+/// The results of a walkthrough.
 struct Tally {
-    /// Its name.
+    /// The name.
     name: String,
-    /// Whether its calls make everything that they use.
+    /// Whether the calls create everything that they use.
     is_whole: bool,
-    /// Its calls.
+    /// The number of recorded calls.
     recorded: usize,
-    /// Those that were replayed to the end.
+    /// The number of calls that were replayed.
     replayed: usize,
-    /// Those that an empty control plane refused.
+    /// The number of calls that an empty control plane refused.
     refused: usize,
-    /// What the test made for them.
+    /// The number of preconditions that the test created.
     made: usize,
-    /// The calls that it took to check everything, with the recorded ones.
+    /// The number of all calls, checks included.
     calls: usize,
-    /// The meshes that it leaves behind.
+    /// The meshes that exist afterwards.
     left: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ fn every_recorded_call_replays() {
     replay_all(Call::recorded);
 }
 
-/// The same with every name and id that a user chooses chosen anew.
+/// The same with all user-chosen names and ids replaced.
 #[test]
 fn every_recorded_call_replays_under_other_names() {
     replay_all(|walkthrough| {
@@ -107,7 +107,7 @@ fn replay_all(calls: impl Fn(&Walkthrough) -> Vec<Call>) {
     }
 }
 
-/// Replays a walkthrough; `None`, with a word about it, when something is missing.
+/// Replays a walkthrough; `None`, after a message, when something is missing.
 fn replay(walkthrough: &Walkthrough, calls: &[Call]) -> Option<Tally> {
     let name = &walkthrough.name;
     let server = Server::start()?;
@@ -181,7 +181,7 @@ fn show(tallies: &[Tally]) {
     row(["all", &a, &b, &c, &d, &e]);
 }
 
-/// A name that nobody has thought of.
+/// A random name.
 pub(crate) fn some_name() -> String {
     format!("n{:016x}", RandomState::new().hash_one(0))
 }

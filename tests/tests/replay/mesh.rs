@@ -1,4 +1,4 @@
-//! App Mesh: a ledger of what must be there, and every answer checked against it.
+//! App Mesh: a ledger of the expected state, and every answer checked against it.
 
 use crate::{
     call::Call,
@@ -8,7 +8,7 @@ use crate::{
 use serde_json::{Map, Value, json};
 use tombolo_tests::{ACCOUNT, REGION};
 
-/// What is there, as far as the calls tell.
+/// The expected state after the calls so far.
 #[derive(Default)]
 pub(crate) struct Ledger {
     resources: Vec<Resource>,
@@ -17,13 +17,13 @@ pub(crate) struct Ledger {
 struct Resource {
     kind: String,
     names: Map<String, Value>,
-    /// As it was answered last.
+    /// The last answer.
     body: Value,
 }
 
 impl Ledger {
-    /// Makes a recorded call. Until everything is there that it needs it must be refused; what is missing is
-    /// made, a piece at a time. Answers how many pieces that took.
+    /// Makes a recorded call. Until its preconditions exist it must be refused; missing ones are created one at a
+    /// time. Returns their number.
     pub(crate) fn replay(&mut self, cli: &mut Cli, call: &Call) -> usize {
         let mut made = self.provide(cli, call, true);
         if verb_and_kind(&call.operation).0 != "List" {
@@ -39,7 +39,7 @@ impl Ledger {
         made
     }
 
-    /// Checks that a call is refused for what it needs; whether it needs something that is not there.
+    /// Checks that a call is refused for missing preconditions; returns whether any are missing.
     pub(crate) fn check_refused(&self, cli: &mut Cli, call: &Call) -> bool {
         let missing = self.missing(call);
         if missing.is_empty() {
@@ -62,7 +62,7 @@ impl Ledger {
         self.check_list(cli, &about("List", &plural("Mesh"), Map::new()));
     }
 
-    /// The names of the meshes that are there.
+    /// The names of the existing meshes.
     pub(crate) fn meshes(&self) -> Vec<&str> {
         let meshes = self.resources.iter().filter(|held| held.kind == "Mesh");
         meshes
@@ -70,7 +70,7 @@ impl Ledger {
             .collect()
     }
 
-    /// The calls that make what is missing for a call.
+    /// The calls that create the missing preconditions of a call.
     fn missing(&self, call: &Call) -> Vec<Call> {
         let (verb, _) = verb_and_kind(&call.operation);
         if matches!(verb, "Describe" | "Delete") && self.find(call).is_some() {
@@ -80,9 +80,9 @@ impl Ledger {
         needs(call).into_iter().filter(is_missing).collect()
     }
 
-    /// Makes what is missing for a call; with `check` it must be refused before each piece.
+    /// Creates the missing preconditions of a call; with `check` it must be refused before each one.
     fn provide(&mut self, cli: &mut Cli, call: &Call, check: bool) -> usize {
-        // Asked once: names that nobody gave are thought up anew each time.
+        // Called once: generated names differ on each call.
         let missing = self.missing(call);
         for creation in &missing {
             if check {
@@ -93,7 +93,7 @@ impl Ledger {
         missing.len()
     }
 
-    /// Makes a call for which everything is there, and checks its answer and what it leaves behind.
+    /// Makes a call whose preconditions exist, and checks its answer and its effects.
     fn make(&mut self, cli: &mut Cli, call: &Call) {
         match verb_and_kind(&call.operation).0 {
             "Create" => self.create(cli, call),
@@ -130,7 +130,7 @@ impl Ledger {
             body,
         });
         self.check_after(cli, call);
-        // With another token this is not a retry.
+        // With another token it is not a retry.
         cli.refused(call, 409, "ConflictException");
         self.check_described(cli, call);
     }
@@ -168,7 +168,7 @@ impl Ledger {
         self.check_siblings(cli, call);
     }
 
-    /// The metadata of a resource after a change: the answer's time, if it can be, and one version more.
+    /// The expected metadata of a resource after a change: a plausible time, and the next version.
     fn later(&self, place: usize, body: &Value, is_new_version: bool) -> Value {
         let mut metadata = self.resources[place].body["metadata"].clone();
         let time = &body["metadata"]["lastUpdatedAt"];
@@ -181,7 +181,7 @@ impl Ledger {
         metadata
     }
 
-    /// What a call made or changed is described and listed so, and what it refers to cannot go.
+    /// Checks that a changed resource is described and listed, and that its references cannot be deleted.
     fn check_after(&self, cli: &mut Cli, call: &Call) {
         self.check_described(cli, call);
         self.check_siblings(cli, call);
@@ -200,7 +200,7 @@ impl Ledger {
         }
     }
 
-    /// A resource is described as it was answered last.
+    /// Checks that describing a resource returns the last answer.
     fn check_described(&self, cli: &mut Cli, call: &Call) {
         let (verb, kind) = verb_and_kind(&call.operation);
         let describe = match verb {
@@ -212,7 +212,7 @@ impl Ledger {
         assert_eq!(body, self.resources[place].body, "{describe}");
     }
 
-    /// The list that a resource belongs to holds what is there and nothing else.
+    /// Checks that the list of a resource's siblings has exactly the expected items.
     fn check_siblings(&self, cli: &mut Cli, call: &Call) {
         let (_, kind) = verb_and_kind(&call.operation);
         let mut names = call.names();
@@ -252,8 +252,8 @@ impl Ledger {
     }
 }
 
-/// Sends a call that makes or changes a resource, and again as a client does that has lost the answer: it gets
-/// the same answer, for the token tells that it is a retry.
+/// Sends a call that creates or changes a resource, and repeats it like a client that has lost the answer: the token
+/// makes it a retry with the same answer.
 fn send(cli: &mut Cli, call: &Call) -> Value {
     let (_, kind) = verb_and_kind(&call.operation);
     let Outcome { sent, answer } = cli.run(call);
@@ -269,7 +269,7 @@ fn own_name<'a>(kind: &str, names: &'a Map<String, Value>) -> &'a str {
     name.expect("a resource has a name")
 }
 
-/// The resource as lists show it.
+/// The resource in the form of lists.
 fn reference(held: &Resource) -> Value {
     let mut reference = held.names.clone();
     let metadata = held.body["metadata"].as_object().expect("an object");
@@ -283,7 +283,7 @@ fn plural(kind: &str) -> String {
     kind.to_owned() + if kind == "Mesh" { "es" } else { "s" }
 }
 
-/// A mesh can be made without a spec; that is an empty one.
+/// A mesh can be created without a spec, which is then empty.
 fn given_spec(call: &Call) -> Value {
     let spec = call.params.get("spec").cloned();
     spec.unwrap_or_else(|| json!({}))
@@ -307,14 +307,14 @@ fn only_member(mut answer: Value, name: &str) -> Value {
     member.unwrap_or_else(|| panic!("no {name}"))
 }
 
-/// Seconds since the epoch, with at most milliseconds.
+/// Checks a time: seconds since the epoch, with at most milliseconds.
 #[track_caller]
 pub(crate) fn check_time(time: &Value) {
     let seconds = time.as_f64();
     let seconds = seconds.unwrap_or_else(|| panic!("{time} is not a number"));
     let digits = time.to_string();
     let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction);
-    // Milliseconds would be three digits longer.
+    // A value in milliseconds would have three more digits.
     let range = 1e9..1e10;
     assert!(range.contains(&seconds) && fraction.len() <= 3, "{time}");
 }

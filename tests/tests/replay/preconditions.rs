@@ -1,4 +1,4 @@
-//! The resources that a call to App Mesh requires: those it names, and those its spec refers to.
+//! Preconditions of a call to App Mesh: the resources that it names, and those that its spec refers to.
 
 use crate::{call::Call, some_name};
 use serde_json::{Map, Value, json};
@@ -18,19 +18,19 @@ pub(crate) fn verb_and_kind(operation: &str) -> (&str, &str) {
     (verb, kind)
 }
 
-/// The parameter that holds the name of a resource of this kind.
+/// The parameter with the name of a resource of this kind.
 pub(crate) fn name_param(kind: &str) -> String {
     member(kind) + "Name"
 }
 
-/// The member of answers that holds a resource of this kind.
+/// The member of outputs with a resource of this kind.
 pub(crate) fn member(kind: &str) -> String {
     let mut member = kind.to_owned();
     member[..1].make_ascii_lowercase();
     member
 }
 
-/// The kind of the parent, where that is not the mesh.
+/// The kind of the parent, if that is not the mesh.
 pub(crate) fn parent(kind: &str) -> Option<&'static str> {
     match kind {
         "Route" => Some("VirtualRouter"),
@@ -39,18 +39,18 @@ pub(crate) fn parent(kind: &str) -> Option<&'static str> {
     }
 }
 
-/// A call about a resource, for example one that describes it.
+/// A call on a resource, such as a describe call.
 pub(crate) fn about(verb: &str, kind: &str, names: Map<String, Value>) -> Call {
     Call::new("appmesh", &format!("{verb}{kind}"), names.into())
 }
 
-/// A call that makes a resource.
+/// A call that creates a resource.
 fn creation(kind: &str, mut names: Map<String, Value>, spec: Value) -> Call {
     names.insert("spec".into(), spec);
     about("Create", kind, names)
 }
 
-/// The calls that make what this call needs, each once, in an order in which they can be made.
+/// The calls that create the preconditions of this call, without duplicates, in a valid order.
 pub(crate) fn needs(call: &Call) -> Vec<Call> {
     let (verb, kind) = verb_and_kind(&call.operation);
     let names = call.names();
@@ -78,7 +78,7 @@ pub(crate) fn needs(call: &Call) -> Vec<Call> {
     needed
 }
 
-/// Calls that make two resources of the kind that this call lists.
+/// Calls that create two resources of the kind that this call lists.
 pub(crate) fn population(list: &Call) -> Vec<Call> {
     let (_, kind) = verb_and_kind(&list.operation);
     let two = [some_name(), some_name()].into_iter();
@@ -90,7 +90,7 @@ pub(crate) fn population(list: &Call) -> Vec<Call> {
     .collect()
 }
 
-/// The names of resources of these kinds, and no others.
+/// Only the names of resources of these kinds.
 fn named(names: &Map<String, Value>, kinds: &[&str]) -> Map<String, Value> {
     let named = kinds.iter().map(|kind| {
         let param = name_param(kind);
@@ -100,7 +100,7 @@ fn named(names: &Map<String, Value>, kinds: &[&str]) -> Map<String, Value> {
     named.collect()
 }
 
-/// The calls that make what a spec cannot do without.
+/// The calls that create the targets of a spec's references.
 fn references(names: &Map<String, Value>, spec: &Value) -> Vec<Call> {
     let mut found = Vec::new();
     collect(spec, &mut found);
@@ -112,7 +112,7 @@ fn references(names: &Map<String, Value>, spec: &Value) -> Vec<Call> {
     calls.collect()
 }
 
-/// Backends may name what is not there; everything else must be there.
+/// Backends may be missing; all other references must exist.
 fn collect(value: &Value, found: &mut Vec<(&'static str, String)>) {
     let (node, router) = ("virtualNode", "virtualRouter");
     match value {
@@ -150,7 +150,7 @@ fn collect(value: &Value, found: &mut Vec<(&'static str, String)>) {
     }
 }
 
-/// A legal spec, where routes are concerned not this one but much like it: an update then changes something.
+/// A valid spec; for routes a different but similar one, so that an update changes something.
 fn another_spec(kind: &str, spec: &Value) -> Value {
     let target = || json!({"virtualService": {"virtualServiceName": some_name()}});
     match kind {
@@ -181,7 +181,7 @@ fn listener(protocol: &str) -> Value {
     json!({"portMapping": {"port": 9080, "protocol": protocol}})
 }
 
-/// What a route of this spec speaks.
+/// The protocol of a route with this spec.
 fn protocol(route: &Value) -> &'static str {
     let spoken = ["http2", "grpc", "tcp"].into_iter();
     let mut spoken = spoken.filter(|protocol| route.get(format!("{protocol}Route")).is_some());

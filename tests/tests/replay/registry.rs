@@ -1,4 +1,4 @@
-//! Cloud Map: a ledger of what must be there, and every answer checked against it.
+//! Cloud Map: a ledger of the expected state, and every answer checked against it.
 
 use crate::{
     call::Call,
@@ -12,13 +12,13 @@ use tombolo_tests::{ACCOUNT, REGION, until};
 
 const SERVICE: &str = "servicediscovery";
 
-/// What is there, as far as the calls tell.
+/// The expected state after the calls so far.
 #[derive(Default)]
 pub(crate) struct Ledger {
-    /// As GetNamespace answers them, the oldest first.
+    /// Answers of GetNamespace, oldest first.
     namespaces: Vec<Value>,
     services: Vec<Service>,
-    /// What the last call started.
+    /// The operation that the last call started.
     operation: Option<Value>,
 }
 
@@ -26,13 +26,13 @@ struct Service {
     namespace: String,
     name: String,
     id: String,
-    /// Their attributes, by id.
+    /// Attributes of the instances, by id.
     instances: BTreeMap<String, Value>,
 }
 
 impl Ledger {
-    /// Makes a recorded call. Until everything is there that it needs it must be refused; what is missing is
-    /// made, a piece at a time. Answers how many pieces that took.
+    /// Makes a recorded call. Until its preconditions exist it must be refused; missing ones are created one at a
+    /// time. Returns their number.
     pub(crate) fn replay(&mut self, cli: &mut Cli, call: &Call) -> usize {
         match call.operation.as_str() {
             "CreateHttpNamespace" | "CreatePrivateDnsNamespace" | "CreatePublicDnsNamespace" => {
@@ -52,7 +52,7 @@ impl Ledger {
         }
     }
 
-    /// Checks that a call is refused for what it needs; whether it needs something that is not there.
+    /// Checks that a call is refused for missing preconditions; returns whether any are missing.
     pub(crate) fn check_refused(&self, cli: &mut Cli, call: &Call) -> bool {
         let code = match call.operation.as_str() {
             "DeleteNamespace" => "NamespaceNotFound",
@@ -74,7 +74,7 @@ impl Ledger {
     fn create_namespace(&mut self, cli: &mut Cli, call: &Call) {
         let Outcome { sent, answer } = cli.run(call);
         let started = answer.unwrap_or_else(|refusal| panic!("{call}: {refusal:?}"));
-        // A client that has lost the answer asks again with the same token.
+        // A client that has lost the answer retries with the same token.
         let token = &sent["body"]["CreatorRequestId"];
         let retry = call.with("CreatorRequestId", text(token));
         assert_eq!(cli.call(&retry), started, "{retry}");
@@ -111,13 +111,14 @@ impl Ledger {
         self.operation = Some(operation);
         self.check_list(cli, &Call::new(SERVICE, "ListNamespaces", json!({})));
 
-        // With another token this is not a retry.
+        // With another token it is not a retry.
         let refusal = cli.refused(call, 400, "NamespaceAlreadyExists");
         assert_eq!(refusal.members["NamespaceId"], id.as_str(), "{refusal:?}");
         assert_eq!(refusal.members["CreatorRequestId"], *token, "{refusal:?}");
     }
 
-    /// The recorded id is of a namespace that is long gone; with the id of one that is there, it goes.
+    /// The recorded id belongs to a namespace that no longer exists; with the id of an existing one, the deletion
+    /// succeeds.
     fn delete_namespace(&mut self, cli: &mut Cli, call: &Call) -> usize {
         self.check_refused(cli, call);
         let mut made = 1;
@@ -147,7 +148,7 @@ impl Ledger {
         made
     }
 
-    /// The recorded id is of an operation that is long over; with the id of the last one, it is told.
+    /// The recorded id belongs to an expired operation; with the id of the last one, the call succeeds.
     fn get_operation(&mut self, cli: &mut Cli, call: &Call) -> usize {
         self.check_refused(cli, call);
         let mut made = 0;
@@ -175,7 +176,7 @@ impl Ledger {
         }
         self.check_discovered(cli, call);
         let wanted = &call.params["QueryParameters"];
-        // Two that are asked for, and where something is asked for, one that has it otherwise.
+        // Two instances that match, and with a filter one that does not.
         let mut instances = vec![wanted.clone(), wanted.clone()];
         if let Some(query) = wanted.as_object() {
             let other = query.keys().map(|key| (key.clone(), some_name().into()));
@@ -228,7 +229,7 @@ impl Ledger {
         self.operation = Some(operation);
     }
 
-    /// What is discovered is what was registered and is asked for; answers with the revision.
+    /// Checks that discovery returns exactly the matching registered instances; the revision.
     fn check_discovered(&self, cli: &mut Cli, call: &Call) -> i64 {
         let service = self.service(call).expect("it is there");
         let service = &self.services[service];
@@ -264,7 +265,7 @@ impl Ledger {
         revision.as_i64().expect("a revision is a number")
     }
 
-    /// The namespaces are listed as they are, but for the tokens of the calls that made them.
+    /// Checks that namespaces are listed in full, except for the tokens of their creation.
     fn check_list(&self, cli: &mut Cli, list: &Call) {
         let mut expected: Vec<Value> = self.namespaces.clone();
         for namespace in &mut expected {
@@ -295,7 +296,7 @@ impl Ledger {
     }
 }
 
-/// Waits for an operation to succeed; answers with it.
+/// Waits for an operation to succeed; the operation.
 fn finished(cli: &mut Cli, started: &Value, kind: &str) -> Value {
     let id = text(&started["OperationId"]);
     let (first, second) = id.split_once('-').unwrap_or_default();
@@ -330,7 +331,7 @@ fn text(value: &Value) -> &str {
     text.unwrap_or_else(|| panic!("{value} is not a text"))
 }
 
-/// A prefix and so many lower-case letters and digits.
+/// Whether an id is the prefix followed by this many lower-case letters and digits.
 fn is_id(prefix: &str, length: usize, id: &str) -> bool {
     let is_legal = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     let rest = id.strip_prefix(prefix).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A resource that one replica acknowledged can be changed through another at once, although that one lags behind:
+//! A resource that one replica acknowledged can be changed through another at once, even if that one lags behind:
 //! preconditions are checked in etcd's transaction.
 
 use serde_json::{Value, json};
@@ -10,15 +10,15 @@ use tombolo_tests::{
 
 const TIMES: usize = 20;
 
-/// A server that is stopped while another one makes something, and finds the next request waiting when it
-/// goes on. Mostly it answers that before it has followed.
-struct Behind {
+/// A server that is paused while another one creates a resource, and finds the next request waiting when it resumes.
+/// Usually it answers that before it has caught up.
+struct LaggingServer {
     server: Server,
     connection: Connection,
 }
 
-impl Behind {
-    /// Makes something elsewhere and changes it here.
+impl LaggingServer {
+    /// Creates a resource elsewhere and changes it here.
     #[track_caller]
     fn call(&mut self, operation: &str, make: impl FnOnce() -> Value) -> Value {
         self.server.pause(true);
@@ -56,7 +56,7 @@ fn a_server_that_is_behind_changes_what_another_one_made() {
     let mut first = Connection::open(first.api()).expect("it listens");
     let mut connection = Connection::open(second.api()).expect("it listens");
     call(&mut connection, "ListNamespaces", &json!({}));
-    let mut second = Behind {
+    let mut second = LaggingServer {
         server: second,
         connection,
     };

@@ -1,8 +1,8 @@
-//! Three control planes over three etcd members, of which one each is killed or stopped at random, again
-//! and again, under load: nothing acknowledged is lost, no server shows an older state after a newer one,
-//! clients that try the next server see no error, and in the end all servers hold the same.
+//! Three control planes over three etcd members, of which one each is killed or paused at random, repeatedly, under
+//! load: nothing acknowledged is lost, no server shows an older state after a newer one, clients that try the next
+//! server see no error, and in the end all servers hold the same state.
 //!
-//! `TOMBOLO_ROUNDS` says how often; `TOMBOLO_SEED` runs the same choices again.
+//! `TOMBOLO_ROUNDS` sets the number of rounds; `TOMBOLO_SEED` repeats the same choices.
 
 mod lagging_replica;
 mod partition;
@@ -15,28 +15,28 @@ use std::{
 use tombolo_model::entropy::Entropy;
 use tombolo_tests::{
     Etcd, Server,
-    history::{Event, Sight, linearizable, only_grows},
+    history::{Event, Observation, linearizable, only_grows},
     http::{Connection, get},
-    registers::{Action, Key, Noted, Outcome, Record, Register, prepare},
+    registers::{Action, Key, Outcome, Record, RecordedCall, Register, prepare},
     until,
 };
 
 const REPLICAS: usize = 3;
 const ROUNDS: u64 = 4;
 const CLIENTS: u64 = 6;
-/// How long a client waits for one server.
+/// A client's timeout for one server.
 const SILENCE: Duration = Duration::from_secs(3);
-/// How long all servers together may keep a client waiting, across an election in etcd.
+/// Deadline for an answer from any server, across an election in etcd.
 const FAILOVER: Duration = Duration::from_secs(45);
-/// Writes that each of the other replicas must answer while the chosen ones are down, those before anybody
-/// has noticed included.
+/// Writes that each of the other replicas must answer while the chosen ones are down, including those before the
+/// failure was detected.
 const ANSWERS: u64 = 60;
-/// One call in so many goes to another server than the ones before.
+/// One call in this many goes to another server than the ones before.
 const CHANGES: usize = 16;
 
-/// What can happen to a process.
+/// A failure of a process.
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+enum ProcessFault {
     Kill,
     Pause,
 }
@@ -68,7 +68,7 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
         let made = act(
             &record,
             &addresses,
-            &mut Hand::default(),
+            &mut ClientConnection::default(),
             key,
             Action::Create(0),
         );
@@ -78,7 +78,7 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
         );
     }
 
-    // Replicas follow each other: one that is behind does not know the service yet.
+    // Replicas are eventually consistent: one that lags behind does not have the service yet.
     until("all replicas hold what was made", || {
         let revisions = replicas
             .iter()
@@ -92,7 +92,7 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
 
     let stop = AtomicBool::new(false);
     let revisions = std::thread::scope(|scope| {
-        // However this ends, the clients end.
+        // The clients end however the test ends.
         let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
         for client in 0..CLIENTS {
             let random = Entropy::new(random.next_u64());
@@ -109,19 +109,19 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
             .collect();
         for round in 0..number("TOMBOLO_ROUNDS").unwrap_or(ROUNDS) {
             let mut below = |bound: u64| usize::try_from(random.next_u64() % bound).expect("small");
-            let harms = [Harm::Kill, Harm::Pause];
+            let harms = [ProcessFault::Kill, ProcessFault::Pause];
             let (replica, to_replica) = (below(3), harms[below(2)]);
             let (member, to_member) = (below(3), harms[below(2)]);
             println!(
                 "round {round}: {to_replica:?} replica {replica}, {to_member:?} member {member}"
             );
             match to_replica {
-                Harm::Kill => replicas[replica].kill(),
-                Harm::Pause => replicas[replica].pause(true),
+                ProcessFault::Kill => replicas[replica].kill(),
+                ProcessFault::Pause => replicas[replica].pause(true),
             }
             match to_member {
-                Harm::Kill => etcd.kill(member),
-                Harm::Pause => etcd.pause(member, true),
+                ProcessFault::Kill => etcd.kill(member),
+                ProcessFault::Pause => etcd.pause(member, true),
             }
             for server in (0..REPLICAS).filter(|server| *server != replica) {
                 let goal = record.answers(server) + ANSWERS;
@@ -138,12 +138,12 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
                 }
             }
             match to_member {
-                Harm::Kill => etcd.run(member),
-                Harm::Pause => etcd.pause(member, false),
+                ProcessFault::Kill => etcd.run(member),
+                ProcessFault::Pause => etcd.pause(member, false),
             }
             match to_replica {
-                Harm::Kill => replicas[replica].run(),
-                Harm::Pause => replicas[replica].pause(false),
+                ProcessFault::Kill => replicas[replica].run(),
+                ProcessFault::Pause => replicas[replica].pause(false),
             }
             for server in &replicas {
                 until("every replica has its store again", || {
@@ -187,18 +187,18 @@ fn nothing_acknowledged_is_lost_while_replicas_and_members_fail() {
         calls.len(),
         unanswered.count()
     );
-    for (nth, sights) in revisions.iter().enumerate() {
-        if let Err(why) = only_grows(sights) {
+    for (nth, observations) in revisions.iter().enumerate() {
+        if let Err(why) = only_grows(observations) {
             panic!("the revision of replica {nth}: {why}");
         }
     }
     judge(&keys, &calls, finished);
 }
 
-/// Reads of one replica may be behind the others, but only ever go forward; everything else, and what is
-/// read in the end, is one history.
-fn judge(keys: &Keys, calls: &[Noted], finished: u64) {
-    let last_write = |noted: &&Noted| noted.event.call.action != Action::Read;
+/// Reads of one replica may lag behind the others, but never go backwards; all other calls, and the final reads, are
+/// one linearizable history.
+fn judge(keys: &Keys, calls: &[RecordedCall], finished: u64) {
+    let last_write = |noted: &&RecordedCall| noted.event.call.action != Action::Read;
     let settled = calls
         .iter()
         .filter(last_write)
@@ -207,7 +207,7 @@ fn judge(keys: &Keys, calls: &[Noted], finished: u64) {
     let settled = settled.expect("something was written");
     assert!(settled <= finished);
     for key in keys.all() {
-        let of_key: Vec<&Noted> = calls.iter().filter(|noted| noted.key == *key).collect();
+        let of_key: Vec<&RecordedCall> = calls.iter().filter(|noted| noted.key == *key).collect();
         let history: Vec<Event<_>> = of_key
             .iter()
             .filter(|noted| noted.event.call.action != Action::Read || noted.event.begin > settled)
@@ -222,22 +222,22 @@ fn judge(keys: &Keys, calls: &[Noted], finished: u64) {
             let here = calls
                 .iter()
                 .filter(|noted| noted.key == *key && noted.server == server);
-            let sights: Vec<Sight> = here.filter_map(sight).collect();
-            if let Err(why) = only_grows(&sights) {
+            let observations: Vec<Observation> = here.filter_map(sight).collect();
+            if let Err(why) = only_grows(&observations) {
                 panic!("{key:?} on replica {server}: {why}");
             }
         }
     }
 }
 
-/// The version that an answer tells.
-fn sight(noted: &Noted) -> Option<Sight> {
+/// The version in an answer.
+fn sight(noted: &RecordedCall) -> Option<Observation> {
     let version = match noted.event.call.outcome? {
         Outcome::Done(version) => version,
         Outcome::Found(held) => held?.1,
         _ => None,
     };
-    Some(Sight {
+    Some(Observation {
         begin: noted.event.begin,
         end: noted.event.end?,
         number: version?,
@@ -247,7 +247,7 @@ fn sight(noted: &Noted) -> Option<Sight> {
 struct Keys {
     /// Routes that are never removed.
     steady: Vec<Key>,
-    /// Routes and instances that come and go.
+    /// Routes and instances that are created and deleted.
     others: Vec<Key>,
 }
 
@@ -271,17 +271,17 @@ impl Keys {
 
 /// A client's connection to one of the servers.
 #[derive(Default)]
-struct Hand {
+struct ClientConnection {
     server: usize,
     connection: Option<Connection>,
 }
 
-/// Calls until there is an answer, from one server or the next, as SDKs do. A call that is made again has a
-/// number of its own: it is another call.
+/// Calls until there is an answer, from one server or the next, as SDKs do. A repeated call has a new number: it is a
+/// different call.
 fn act(
     record: &Record,
     servers: &[SocketAddr],
-    hand: &mut Hand,
+    hand: &mut ClientConnection,
     key: &Key,
     action: Action,
 ) -> Outcome {
@@ -307,7 +307,7 @@ fn act(
             start.elapsed() < FAILOVER,
             "no server answers {key:?} {action:?}"
         );
-        // Two servers that are down are asked in turn, not in a spin.
+        // Two servers that are down are tried in turn, with a pause.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -321,7 +321,7 @@ fn work(
     server: usize,
     stop: &AtomicBool,
 ) {
-    let mut hand = Hand {
+    let mut hand = ClientConnection {
         server,
         connection: None,
     };
@@ -343,7 +343,7 @@ fn work(
             (Key::Instance(..), _) => Action::Remove,
         };
         if below(CHANGES) == 0 {
-            hand = Hand {
+            hand = ClientConnection {
                 server: below(servers.len()),
                 connection: None,
             };
@@ -352,16 +352,16 @@ fn work(
     }
 }
 
-/// Looks at the revision that a server tells, all the time.
-fn watch(record: &Record, server: SocketAddr, stop: &AtomicBool) -> Vec<Sight> {
-    let mut sights = Vec::new();
+/// Polls the revision of a server.
+fn watch(record: &Record, server: SocketAddr, stop: &AtomicBool) -> Vec<Observation> {
+    let mut observations = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let begin = record.now();
         let told = Connection::open_within(server, SILENCE).and_then(|mut connection| {
             connection.send(&tombolo_tests::http::Request::get("/tombolo/v1/status"))
         });
         if let Ok(answer) = told {
-            sights.push(Sight {
+            observations.push(Observation {
                 begin,
                 end: record.now(),
                 number: answer.json()["revision"].as_u64().expect("a number"),
@@ -369,7 +369,7 @@ fn watch(record: &Record, server: SocketAddr, stop: &AtomicBool) -> Vec<Sight> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    sights
+    observations
 }
 
 /// The whole state that a server holds, as text.

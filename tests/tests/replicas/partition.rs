@@ -1,4 +1,4 @@
-//! Without etcd: reads go on, writes are refused within a deadline, and the status has the reason.
+//! Without etcd: reads continue, writes are refused within a deadline, and the status has the reason.
 
 use serde_json::{Value, json};
 use std::process::Command;

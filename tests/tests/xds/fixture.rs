@@ -25,7 +25,7 @@ use tombolo_xds::{
 };
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Where xDS is in each sidecar's namespace.
+/// Address of xDS in each sidecar's namespace.
 const XDS: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 18000);
 
 pub(crate) fn runtime() -> Option<Runtime> {
@@ -36,7 +36,7 @@ pub(crate) fn runtime() -> Option<Runtime> {
     Some(Runtime::new().expect("threads can be started"))
 }
 
-/// Gives what the publisher gives, and remembers it, so that the test knows what each sidecar should have.
+/// Forwards the publisher's snapshots, and records them as the expected state of each sidecar.
 #[derive(Clone)]
 struct Observed {
     publisher: Publisher,
@@ -64,7 +64,7 @@ pub(crate) struct Fixture {
     binary: PathBuf,
     envoy: PathBuf,
     directory: TempDir,
-    /// A namespace that holds the cables of all pods.
+    /// A namespace with the veth pairs of all pods.
     outside: Netns,
     fabric: Fabric,
     sidecars: BTreeMap<String, Sidecar>,
@@ -73,9 +73,9 @@ pub(crate) struct Fixture {
 struct Sidecar {
     program: Program,
     address: Ipv4Addr,
-    /// What its own xDS server knows of it: a server listens in one namespace.
+    /// The state of its own xDS server: a server listens in one namespace.
     registry: ConnectedProxies,
-    /// Keeps the namespace.
+    /// Keeps the namespace open.
     _pod: PodNet,
 }
 
@@ -120,12 +120,12 @@ impl Fixture {
         sidecars.map(|(pod, sidecar)| (pod.as_str(), sidecar.address, sidecar.program.id()))
     }
 
-    /// Runs something where all pods can be reached.
+    /// Runs a function in the namespace that reaches all pods.
     pub(crate) fn outside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         self.outside.run(run).expect("a namespace is entered")
     }
 
-    /// Gives each virtual node and each virtual gateway one proxy of each kind.
+    /// Starts a proxy of each kind for each virtual node and virtual gateway without one.
     pub(crate) async fn start_missing_sidecars(&mut self) {
         for workload in self.mesh.workloads() {
             for kind in ProxyKind::ALL {
@@ -186,8 +186,7 @@ impl Fixture {
         }
     }
 
-    /// Waits until every sidecar has accepted or rejected all that it should have now; answers with the
-    /// rejections.
+    /// Waits until every sidecar has accepted or rejected the whole expected state; the rejections.
     pub(crate) async fn rejections(&mut self, place: &str) -> Vec<String> {
         let revision = self.store.view().revision;
         let mut processed = self.source.publisher.processed();
@@ -213,10 +212,11 @@ impl Fixture {
         }
     }
 
-    /// The sidecars that have not answered everything yet, and what the others rejected.
+    /// The sidecars with pending answers, and the rejections of the others.
     ///
     /// # Panics
-    /// When one has ended.
+    ///
+    /// When a sidecar has ended.
     fn look(&mut self, place: &str) -> (Vec<String>, Vec<String>) {
         let given = self.source.given.lock();
         let (mut missing, mut rejections) = (Vec::new(), Vec::new());

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-/// A node that takes traffic, in a mesh that lets everything out.
+/// A node with a listener, in a mesh with egress to everything.
 const MANIFEST: &str = "
 apiVersion: appmesh.k8s.aws/v1beta2
 kind: Mesh
@@ -34,29 +34,29 @@ spec:
 ";
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// What a sidecar of one node has open when it is idle stays far below this.
+/// Upper bound of the descriptors of an idle sidecar of one node.
 const MAX_DESCRIPTORS: usize = 200;
 
-/// A connection that was not redirected has the listener's own address as its original destination. Passed
-/// on, it would come back to the listener, and so on until no descriptor is left.
+/// A connection that was not redirected has the listener's own address as its original destination. Forwarded, it
+/// would return to the listener, in a loop until no descriptor is left.
 #[test]
 fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
     let Some(runtime) = fixture::runtime() else {
         return;
     };
-    let Some(mut stage) = runtime.block_on(Fixture::new()) else {
+    let Some(mut fixture) = runtime.block_on(Fixture::new()) else {
         return;
     };
     runtime.block_on(async {
-        let dangling = stage.mesh.apply_text("mesh.yaml", MANIFEST).await;
+        let dangling = fixture.mesh.apply_text("mesh.yaml", MANIFEST).await;
         assert_eq!(dangling, [""; 0]);
-        stage.start_missing_sidecars().await;
-        assert_eq!(stage.rejections("one node").await, [""; 0]);
+        fixture.start_missing_sidecars().await;
+        assert_eq!(fixture.rejections("one node").await, [""; 0]);
     });
-    for (name, address, pid) in stage.addresses() {
+    for (name, address, pid) in fixture.addresses() {
         for port in [15000, 15001] {
             let place = format!("{name}, port {port}");
-            assert!(is_closed(&stage, address, port), "{place}: stays open");
+            assert!(is_closed(&fixture, address, port), "{place}: stays open");
             let open = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
             let open = open.count();
             assert!(open < MAX_DESCRIPTORS, "{place}: {open} descriptors");
@@ -64,15 +64,15 @@ fn a_connection_to_a_listener_of_a_sidecar_is_closed_and_makes_no_other() {
     }
 }
 
-/// Whether a connection to an address of the fabric ends without an answer.
-fn is_closed(stage: &Fixture, address: Ipv4Addr, port: u16) -> bool {
-    stage.outside(|| {
+/// Whether a connection to an address of the fabric is closed without an answer.
+fn is_closed(fixture: &Fixture, address: Ipv4Addr, port: u16) -> bool {
+    fixture.outside(|| {
         let address = SocketAddr::from((address, port));
         let mut stream = TcpStream::connect_timeout(&address, DEADLINE).expect("it listens");
         stream
             .set_read_timeout(Some(DEADLINE))
             .expect("a deadline above zero");
-        // It may be closed already.
+        // The connection may be closed already.
         drop(stream.write_all(b"x"));
         match stream.read(&mut [0; 1]) {
             Ok(read) => read == 0,

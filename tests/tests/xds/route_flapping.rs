@@ -1,5 +1,5 @@
-//! A route that turns back and forth faster than proxies answer: whatever the interleaving, they end with
-//! what the last change asks for, and soon.
+//! A route that changes back and forth faster than proxies answer: for any interleaving, they converge to the last
+//! change, and soon.
 
 use serde_json::json;
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
@@ -74,10 +74,10 @@ spec:
   backends: [{virtualService: {virtualServiceRef: {name: back}}}]
 ";
 
-/// Long enough for a busy machine; a proxy that got stuck never comes.
+/// Long enough for a busy machine; a stuck proxy never converges.
 const DEADLINE: Duration = Duration::from_secs(10);
 const BURSTS: usize = 150;
-/// They answer at different paces, so that changes meet every phase of an exchange.
+/// They answer at different speeds, so that changes hit every phase of an exchange.
 const PROXIES: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +92,7 @@ async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
         for _ in 0..=burst % 4 {
             turn += 1;
             control_plane.route(["one", "two"][turn % 2]).await;
-            // Not a wait for anything: it moves the next change to another phase.
+            // Not a wait for a condition: it moves the next change to another phase.
             for _ in 0..burst * 37 % 400 {
                 tokio::task::yield_now().await;
             }
@@ -108,7 +108,7 @@ async fn proxies_end_with_the_last_change_whatever_they_were_doing() {
     }
 }
 
-/// A proxy that adopts whatever comes, after some turns of the scheduler.
+/// A proxy that adopts every update after some yields to the scheduler.
 fn follow(mut client: Client, turns: usize) -> watch::Receiver<Arc<Snapshot>> {
     let (sender, receiver) = watch::channel(Arc::new(Snapshot::builder(0).build()));
     tokio::spawn(async move {

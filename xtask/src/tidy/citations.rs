@@ -1,4 +1,4 @@
-//! What the code cites and what it reads is in `docs/reference`.
+//! Citations and environment variables in the code must be in `docs/reference`.
 
 use crate::process::{Result, root};
 use std::{
@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The page that names every environment variable.
+/// The page of all environment variables.
 const ENVIRONMENT: &str = "docs/reference/environment.md";
-/// How the names of variables begin that are App Mesh's or ours.
+/// Prefixes of the names of App Mesh's and Tombolo's variables.
 const PREFIXES: [&str; 4] = ["TOMBOLO_", "APPMESH_", "ENVOY_", "LISTENER_"];
 
-/// Each `facts/PAGE.md §N` leads to a page and a section; each environment variable that a program reads is
-/// documented.
+/// Checks that each `facts/PAGE.md §N` refers to a page and a section, and that each environment variable that a
+/// program reads is documented.
 pub(super) fn check(files: &[PathBuf], problems: &mut Vec<String>) -> Result<()> {
     let documented = read(&root().join(ENVIRONMENT))?;
     for file in files {
@@ -22,7 +22,7 @@ pub(super) fn check(files: &[PathBuf], problems: &mut Vec<String>) -> Result<()>
             .unwrap_or(file)
             .display()
             .to_string();
-        // This page has examples of citations.
+        // This crate has examples of citations.
         if shown.starts_with("xtask") {
             continue;
         }
@@ -44,12 +44,12 @@ pub(super) fn check(files: &[PathBuf], problems: &mut Vec<String>) -> Result<()>
     Ok(())
 }
 
-/// The rests of a line behind each `facts/`.
+/// The rests of a line after each `facts/`.
 fn citations(line: &str) -> impl Iterator<Item = &str> {
     line.match_indices("facts/").map(|(at, _)| &line[at..])
 }
 
-/// Why a citation leads nowhere.
+/// The reason why a citation is dangling; `None` if it is not.
 fn dangling(citation: &str) -> Result<Option<String>> {
     let Some((page, rest)) = citation.split_once(".md") else {
         return Ok(None);
@@ -58,7 +58,7 @@ fn dangling(citation: &str) -> Result<Option<String>> {
     if !path.is_file() {
         return Ok(Some(format!("{page}.md is not in docs/reference")));
     }
-    // `facts/x.md §7`, or behind a backtick `facts/x.md` section 7.
+    // `facts/x.md §7`, or after a backtick `facts/x.md` section 7.
     let rest = rest.trim_start_matches(['`', ',', ' ']);
     let section = ["§", "section "]
         .iter()
@@ -72,7 +72,7 @@ fn dangling(citation: &str) -> Result<Option<String>> {
     Ok((!is_there).then(|| format!("{page}.md has no heading {:?}", heading.trim())))
 }
 
-/// Names of environment variables in quotes.
+/// Quoted names of environment variables.
 fn variables(line: &str) -> impl Iterator<Item = &str> {
     let words = line.split('"').skip(1).step_by(2);
     words.filter(|word| {

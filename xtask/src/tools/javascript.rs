@@ -1,4 +1,4 @@
-//! The SDK for JavaScript, from npm, installed as its lock file says.
+//! The SDK for JavaScript, from npm, installed from its lock file.
 //!
 //! Node.js and npm come with the Python packages, so that no machine needs them.
 
@@ -9,15 +9,15 @@ use std::{
     process::Command,
 };
 
-/// The files that say what is installed.
+/// The package lists.
 const LISTS: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// Fetches what is missing; gives the directory of the packages.
+/// Installs missing packages; their directory.
 pub(super) fn fetch(node: &Path) -> Result<PathBuf> {
     let source = root().join("tests/tests/clients/javascript");
     let environment = root().join("target/tools/node");
     let packages = environment.join("node_modules");
-    // The lists as they were when an installation last came to its end.
+    // The lists of the last completed installation.
     let stamp = environment.join("installed.json");
     let mut wanted = String::new();
     for name in LISTS {
