@@ -1,7 +1,7 @@
-//! What the App Mesh webhook did: default names, decide membership, refuse what cannot work.
+//! Admission, as in the App Mesh webhooks: defaults names, decides membership, rejects invalid objects.
 //!
-//! Membership is decided once, when an object is created, and written into it as `meshRef` (and
-//! `virtualGatewayRef`). From then on it cannot change (`facts/controller.md` §2).
+//! Membership is decided once, when an object is created, and written into it as `meshRef` (and `virtualGatewayRef`).
+//! From then on it cannot change (`facts/controller.md` §2).
 
 mod immutable;
 mod membership;
@@ -26,59 +26,59 @@ pub enum IpFamily {
     V6,
 }
 
-/// Admits a new object: the object with its `awsName` and its membership, or every reason against it.
+/// Admits a new object: the object with its `awsName` and its membership, or every violation.
 ///
 /// `objects` is the cluster without the object.
 ///
 /// # Errors
-/// Bounds of the schema, rules between fields, a membership that was written by hand, or one that cannot be
-/// decided because nothing, or more than one thing, selects the object.
+/// Bounds of the schema, rules between fields, a membership that was written by hand, or one that cannot be decided
+/// because nothing, or more than one thing, selects the object.
 pub fn create(
     mut resource: Resource,
     objects: &ClusterObjects,
     family: IpFamily,
 ) -> Result<Resource, Violations> {
-    let mut denials = violations(&resource);
-    denials.extend(membership::written_by_hand(&resource));
+    let mut violations = violations(&resource);
+    violations.extend(membership::written_by_hand(&resource));
     default_aws_name(&mut resource);
     force_ip_family(&mut resource, family);
-    if let Err(denial) = membership::decide(&mut resource, objects) {
-        denials.push(denial);
+    if let Err(violation) = membership::decide(&mut resource, objects) {
+        violations.push(violation);
     }
-    admitted(resource, denials)
+    admitted(resource, violations)
 }
 
 /// Admits a change of `old` into `new`.
 ///
-/// What admission wrote into the old object and the new one leaves out is carried over, as a merge of the
-/// client would; that makes applying the same manifest again a change of nothing.
+/// Fields that admission wrote into the old object and that the new one lacks are carried over, as by the client's
+/// merge; that makes applying the same manifest again a change of nothing.
 ///
 /// # Errors
-/// Bounds of the schema, rules between fields, or a change of something that cannot change.
+/// Bounds of the schema, rules between fields, or a change of an immutable field.
 pub fn update(old: &Resource, mut new: Resource, family: IpFamily) -> Result<Resource, Violations> {
     immutable::carry_over(old, &mut new);
     force_ip_family(&mut new, family);
-    let mut denials = violations(&new);
-    denials.extend(immutable::check(old, &new));
-    admitted(new, denials)
+    let mut violations = violations(&new);
+    violations.extend(immutable::check(old, &new));
+    admitted(new, violations)
 }
 
-/// What is wrong with an object by itself.
+/// The violations of an object by itself.
 fn violations(resource: &Resource) -> Vec<Violation> {
     let mut violations = resource.check();
     violations.extend(rules::check(resource));
     violations
 }
 
-fn admitted(resource: Resource, denials: Vec<Violation>) -> Result<Resource, Violations> {
-    if denials.is_empty() {
+fn admitted(resource: Resource, violations: Vec<Violation>) -> Result<Resource, Violations> {
+    if violations.is_empty() {
         Ok(resource)
     } else {
-        Err(Violations(denials))
+        Err(Violations(violations))
     }
 }
 
-/// The name an object has in the mesh API when its manifest gives none; `None` for a backend group.
+/// The default name of an object in the mesh API; `None` for a backend group.
 pub fn default_name(kind: Kind, namespace: &str, name: &str) -> Option<String> {
     match kind {
         Kind::Mesh => Some(name.to_owned()),
@@ -100,7 +100,7 @@ fn default_aws_name(resource: &mut Resource) {
     }
 }
 
-/// The original controller overrules what the user wrote, and its tests assert that.
+/// Overwrites the user's value, as the original controller does and its tests assert.
 fn force_ip_family(resource: &mut Resource, family: IpFamily) {
     let Resource::Mesh(mesh) = resource else {
         return;

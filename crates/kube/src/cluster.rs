@@ -1,4 +1,4 @@
-//! The view of one cluster that decisions are made against.
+//! The objects of one cluster, as admission, conversion and injection read them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,15 +42,15 @@ impl std::fmt::Display for ObjectKey {
 
 /// Namespaces with their labels and all mesh objects of one cluster.
 ///
-/// The maps are ordered, so whatever lists objects lists them the same way each time. Objects are shared:
-/// cloning the view is cheap enough to take a snapshot of it.
+/// The maps are ordered, so lists are the same each time. Objects are shared: cloning the view is cheap enough for
+/// snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterObjects {
     namespaces: BTreeMap<String, Labels>,
     resources: BTreeMap<Kind, BTreeMap<ObjectKey, Arc<Resource>>>,
 }
 
-/// Declares methods that give the objects of one kind.
+/// Declares methods that return the objects of one kind.
 macro_rules! of_kind {
     ($($(#[$doc:meta])* $all:ident: $kind:ident;)+) => {$(
         $(#[$doc])*
@@ -63,7 +63,7 @@ macro_rules! of_kind {
     )+};
 }
 
-/// Declares methods that give one object of one kind, by namespace and name.
+/// Declares methods that return one object of one kind, by namespace and name.
 macro_rules! named {
     ($($(#[$doc:meta])* $get:ident: $kind:ident;)+) => {$(
         $(#[$doc])*

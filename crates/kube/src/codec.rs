@@ -2,7 +2,7 @@
 //!
 //! serde's functions are generic: each crate that calls one compiles the code of the type and of all types inside it
 //! again, which for a Pod are some two hundred. So they are called here, once for each type, and other crates call
-//! [`Codec`], whose implementations are not generic. The mesh kinds have the same in [`crate::crd::Resource`].
+//! [`Codec`], whose implementations are not generic. [`crate::crd::Resource`] does the same for the mesh kinds.
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{
@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 use tombolo_document::{DecodeError, Decoded, decode};
 
-/// A type that is written as JSON in the API of Kubernetes.
+/// A type that the Kubernetes API encodes as JSON.
 pub trait Codec: Sized {
     /// Decodes a value, and reports the fields that the type does not have.
     ///

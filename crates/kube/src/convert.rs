@@ -1,7 +1,7 @@
-//! Admitted objects to resources of the mesh model.
+//! Converts admitted objects to resources of the mesh model.
 //!
 //! The specs of the kinds are the model's own types with references in them (see [`crate::crd::Refs`]). Here each
-//! reference becomes a name of the mesh API; the rest is carried over by the compiler.
+//! reference becomes a name of the mesh API; the other fields are the same types.
 
 mod references;
 #[cfg(test)]
@@ -26,11 +26,11 @@ pub struct Converted {
     pub mesh_owner: Option<String>,
     /// The resource of the object.
     pub resource: Item,
-    /// The routes of a virtual router, by name; all that it has. Empty for every other kind.
+    /// The complete list of routes of a virtual router, by name. Empty for every other kind.
     pub routes: Vec<Item>,
 }
 
-/// A resource of the mesh model: create or update it to this spec.
+/// A desired resource of the mesh model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     /// Mesh, kind, parent and name.
@@ -39,17 +39,16 @@ pub struct Item {
     pub spec: Spec,
 }
 
-/// Why an object cannot be converted now.
+/// The reason why an object cannot be converted now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConvertError {
     /// The object has no name or no membership: it was not admitted.
     #[error("{field}: is not set; the object was not admitted")]
     NotAdmitted {
-        /// What is missing.
+        /// The missing field.
         field: FieldPath,
     },
-    /// A reference leads nowhere. When the target is missing it may still come; see
-    /// [`TargetProblem::Missing`].
+    /// A dangling reference. A missing target may be created later; see [`TargetProblem::Missing`].
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// The spec breaks a rule that admission checks.
@@ -58,23 +57,24 @@ pub enum ConvertError {
 }
 
 impl ConvertError {
-    /// The error as a violation, which names a field.
+    /// The error as a violation of a field.
     pub fn violation(&self) -> Violation {
         match self {
             Self::NotAdmitted { field } => {
                 Violation::new(field.clone(), "is not set; the object was not admitted")
             }
             Self::Reference(error) => Violation::new(error.field.clone(), error.message()),
-            Self::Spec(denial) => denial.clone(),
+            Self::Spec(violation) => violation.clone(),
         }
     }
 }
 
-/// Converts an admitted object. A backend group gives `None`: its services become backends of the nodes that name it.
+/// Converts an admitted object. A backend group gives `None`: its services become backends of the nodes that refer to
+/// it.
 ///
 /// # Errors
-/// The object was not admitted, or something it refers to is missing, is in another mesh, or is named by an ARN
-/// of the wrong type.
+/// The object was not admitted, or the target of a reference is missing, is in another mesh, or has an ARN of the
+/// wrong type.
 pub fn convert(
     resource: &Resource,
     objects: &ClusterObjects,
@@ -128,7 +128,7 @@ fn spec(resource: &Resource, resolver: &Resolver<'_>) -> Result<Option<Spec>, Co
     }))
 }
 
-/// Adds the services of a node's groups that it does not name itself.
+/// Adds the services of a node's groups that are not among its own backends.
 fn add_backends(spec: &mut VirtualNodeSpec, services: Vec<String>) {
     for name in services {
         let is_new = |spec: &VirtualNodeSpec| {
@@ -146,7 +146,7 @@ fn add_backends(spec: &mut VirtualNodeSpec, services: Vec<String>) {
     }
 }
 
-/// The names and specs of a router's routes, sorted by name, so that one router always gives one list.
+/// The routes of a router with their specs, sorted by name so that the order is stable.
 fn routes(
     router: &VirtualRouter,
     resolver: &Resolver<'_>,
@@ -163,11 +163,11 @@ fn routes(
     Ok(routes)
 }
 
-/// The identity of an admitted object in the mesh model, and the owner of its mesh. `Ok(None)` for a backend
-/// group. Unlike [`convert`] it needs no target of the object's references, so it serves deletion too.
+/// The identity of an admitted object in the mesh model, and the owner of its mesh. `Ok(None)` for a backend group.
+/// Unlike [`convert`] it needs no targets of references, so it also works for deletion.
 ///
 /// # Errors
-/// The object was not admitted, or its mesh or gateway is gone.
+/// The object was not admitted, or its mesh or gateway does not exist.
 pub fn key(
     resource: &Resource,
     objects: &ClusterObjects,

@@ -1,9 +1,9 @@
-//! The seven kinds of `appmesh.k8s.aws/v1beta2`, field for field, with the bounds of their schema.
+//! The seven kinds of `appmesh.k8s.aws/v1beta2`, with all fields and the bounds of their schema.
 //!
-//! What a kind shares with the mesh API are the model's own types, in the form [`Refs`]; here are the members that
-//! only Kubernetes knows, and how objects refer to each other.
+//! Fields that a kind shares with the mesh API have the model's own types, in the form [`Refs`]; this module has the
+//! fields that only Kubernetes has, and the references between objects.
 //!
-//! [`Resource`] is any one of them.
+//! [`Resource`] is any one of the kinds.
 
 mod backend_group;
 mod gateway_route;
@@ -33,7 +33,7 @@ pub use virtual_service::{VirtualService, VirtualServiceSpec};
 
 /// The API group of the seven kinds.
 pub const GROUP: &str = "appmesh.k8s.aws";
-/// The only version that is read; see [`crate::manifest`] for what is said about the others.
+/// The only supported version; see [`crate::manifest`] for the errors of other versions.
 pub const VERSION: &str = "v1beta2";
 /// Group and version as manifests write them.
 pub const API_VERSION: &str = "appmesh.k8s.aws/v1beta2";

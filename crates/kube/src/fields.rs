@@ -1,4 +1,4 @@
-//! Fields of Kubernetes objects that are optional in their types, read as Kubernetes reads them when they are absent.
+//! Optional fields of Kubernetes objects, with the meaning that Kubernetes gives them when they are absent.
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
-//! A pod to a pod with its sidecar (`facts/controller.md` §5).
+//! Sidecar injection (`facts/controller.md` §5).
 //!
-//! The webhook returns the result to Kubernetes, the local runtime runs it: either way it is the pod that runs.
-//! Environment variables, containers and volumes come in a fixed order, so one pod always gives one result.
+//! The webhook returns the result to Kubernetes, and the local runtime runs it. Environment variables, containers and
+//! volumes come in a fixed order, so one pod always gives one result.
 
 mod annotation;
 mod config;
@@ -34,13 +34,13 @@ pub const SIDECAR: &str = "envoy";
 pub const PROXY_INIT: &str = "proxyinit";
 /// Name of the tracing daemon's container.
 pub const XRAY_DAEMON: &str = "xray-daemon";
-/// The user that the proxy runs as. Its own traffic is not redirected.
+/// The user of the proxy. Its own traffic is not redirected.
 pub const PROXY_UID: i64 = 1337;
 /// The port to which inbound traffic is redirected.
 pub const INGRESS_PORT: u16 = 15000;
 /// The port to which outbound traffic is redirected.
 pub const EGRESS_PORT: u16 = 15001;
-/// The pod condition that says that the registry hands out the pod's address.
+/// The pod condition that the pod is registered in Cloud Map.
 pub const CLOUD_MAP_GATE: &str = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy";
 
 /// The outcome of the injection of a pod.
@@ -57,22 +57,22 @@ pub enum Injection {
     },
 }
 
-/// Why a pod stays outside the mesh.
+/// The reason why a pod stays outside the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotInjected {
     /// The pod's namespace is not labelled `enabled` or `disabled`, so the webhook is not called.
     NamespaceNotLabelled,
     /// The pod's annotation, or else its namespace, says `disabled`.
     Disabled,
-    /// No virtual node or gateway selects it, and nothing demands that one does.
+    /// No virtual node or gateway selects it, and injection is not `enabled` explicitly.
     NotSelected,
 }
 
 /// Injects a pod that is created in `namespace`.
 ///
 /// # Errors
-/// No virtual node or gateway selects the pod although injection is `enabled`; several do; one that does was
-/// not admitted; or an annotation is malformed. The field names the label or annotation.
+/// No virtual node or gateway selects the pod although injection is `enabled`; several do; the one that does was not
+/// admitted; or an annotation is malformed. The field names the label or annotation.
 pub fn inject(
     pod: &Pod,
     namespace: &str,
@@ -112,8 +112,8 @@ pub fn inject(
     })
 }
 
-/// The switch of a namespace in which pods are intercepted at all: the webhook is registered only for
-/// namespaces whose label says `enabled` or `disabled`, letter for letter.
+/// The injection label of a namespace, if the webhook is called for it: only for the exact values `enabled` and
+/// `disabled`.
 fn intercepted(labels: &Labels) -> Option<&str> {
     labels
         .get(SWITCH)
@@ -155,7 +155,7 @@ fn virtual_node(
         }
     }
     if config.iam_for_service_accounts {
-        // So that the proxy may read the projected service account token.
+        // Lets the proxy read the projected service account token.
         spec.security_context
             .get_or_insert_default()
             .fs_group
@@ -172,7 +172,7 @@ fn virtual_node(
     Ok(())
 }
 
-/// A gateway's pod brings its own proxy container. Without one nothing is done, as in the original.
+/// A gateway's pod has a proxy container of its own. A pod without one is not changed, as in the original.
 fn virtual_gateway(
     pod: &mut Pod,
     workload: &Workload,

@@ -1,8 +1,8 @@
-//! Manifests: YAML text in, typed objects out, every problem with its file and line.
+//! Manifests: parses YAML text into typed objects; every problem has its file and line.
 //!
-//! Reading is strict, because a field that is misspelt and silently dropped costs hours: what Kubernetes would
-//! prune is an error here, unless a public walkthrough carries it. All problems of all files are collected, so
-//! one run shows everything there is to fix.
+//! Reading is strict, because a misspelt field that is silently dropped costs hours: fields that Kubernetes would
+//! prune are errors here, unless a public walkthrough has them. All problems of all files are collected, so that one
+//! run shows all of them.
 
 mod decode;
 mod kinds;
@@ -38,7 +38,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A file called `name` that holds `text`.
+    /// A file called `name` with the content `text`.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -47,7 +47,7 @@ impl Source {
     }
 }
 
-/// What happens to fields that no type has.
+/// The treatment of fields that no type has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strictness {
@@ -60,10 +60,10 @@ pub enum Strictness {
     Ignore,
 }
 
-/// How manifests are read.
+/// Options of reading manifests.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What happens to fields that no type has.
+    /// The treatment of fields that no type has.
     pub strictness: Strictness,
     /// Bounds on the text.
     pub limits: Limits,
@@ -99,7 +99,7 @@ impl Origin {
         self.line_of(&FieldPath::root())
     }
 
-    /// Line of a field, or of its nearest parent that is written.
+    /// Line of a field, or of its nearest written parent.
     pub fn line_of(&self, field: &FieldPath) -> usize {
         self.lines.of(field)
     }
@@ -136,7 +136,7 @@ impl Located<Value> {
 }
 
 impl Located<Object> {
-    /// `Kind ns/name`, as messages have it.
+    /// `Kind ns/name`, for messages.
     pub fn title(&self) -> String {
         title(&self.object)
     }
@@ -174,13 +174,13 @@ fn title(object: &Object) -> String {
 pub struct Manifests {
     /// The objects, in the order of files and documents.
     pub objects: Vec<Located<Object>>,
-    /// Problems that do not keep the objects from being used.
+    /// Problems that do not prevent the use of the objects.
     pub warnings: Vec<Problem>,
 }
 
 impl Manifests {
-    /// The objects, each after those that it needs: namespaces, configuration,
-    /// meshes, their members, services, and workloads last. Otherwise as written.
+    /// The objects, each after those that it depends on: namespaces, configuration, meshes, their members, services,
+    /// and workloads last. Otherwise in the order written.
     pub fn into_apply_order(self) -> Vec<Located<Object>> {
         let mut objects = self.objects;
         objects.sort_by_key(|located| apply_rank(&located.object));
@@ -192,7 +192,7 @@ fn apply_rank(object: &Object) -> usize {
     match object {
         Object::Namespace(_) => 0,
         Object::ConfigMap(_) | Object::Secret(_) => 1,
-        // The order of the kinds is one in which references point backwards.
+        // In the order of the kinds, references point backwards.
         Object::Mesh(resource) => 2 + resource.kind() as usize,
         Object::Istio(_) | Object::NotRun(_) => 20,
         Object::Service(_) => 21,
@@ -200,8 +200,7 @@ fn apply_rank(object: &Object) -> usize {
     }
 }
 
-/// The documents of a file as they are written, for readers of other formats than Kubernetes' own. Empty ones
-/// are left out.
+/// The documents of a file as values, for readers of other formats than Kubernetes'. Empty ones are left out.
 ///
 /// # Errors
 /// The file is too large, or it is not YAML.
@@ -256,9 +255,9 @@ pub fn read(sources: &[Source], options: &Options) -> Result<Manifests, Problems
     })
 }
 
-/// One object given twice. The same content is the same object, as for `kubectl apply`, and namespaces are put
-/// together from all their documents: repositories repeat both in each file. Different content is a mistake in
-/// copying, of which `kubectl` would use the last.
+/// Merges documents of one object. The same content is the same object, as for `kubectl apply`, and namespaces are
+/// merged from all their documents: repositories repeat both in each file. Different content is a copying mistake, of
+/// which `kubectl` would use the last.
 fn merge_duplicates(
     objects: Vec<Located<Object>>,
     problems: &mut Vec<Problem>,
@@ -290,10 +289,10 @@ fn merge_duplicates(
     kept
 }
 
-/// Adds a second document of an object to the first.
+/// Merges a second document of an object into the first.
 ///
 /// # Errors
-/// The field that contradicts, and what of it does.
+/// The contradicting field, and the contradiction.
 fn merge(first: &mut Object, second: &Object) -> Result<(), (FieldPath, &'static str)> {
     if first == second {
         return Ok(());

@@ -1,7 +1,7 @@
-//! Pods to instances of the registry (`facts/controller.md` §4).
+//! Converts pods to Cloud Map instances (`facts/controller.md` §4).
 //!
-//! A virtual node with Cloud Map discovery owns the instances that carry its mesh and its name, and no others,
-//! so several nodes, and several clusters, share one service.
+//! A virtual node with Cloud Map discovery owns the instances that have its mesh and its name as attributes, and no
+//! others, so several nodes, and several clusters, can share one service.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ use tombolo_model::cloudmap::attributes::{
 use crate::crd::VirtualNode;
 use crate::selector::Labels;
 
-/// Attribute that names the owner's mesh.
+/// Attribute with the owner's mesh.
 pub const MESH: &str = "appmesh.k8s.aws/mesh";
-/// Attribute that names the owner.
+/// Attribute with the owner's name.
 pub const VIRTUAL_NODE: &str = "appmesh.k8s.aws/virtualNode";
 
 const REGION_LABELS: [&str; 2] = [
@@ -35,15 +35,16 @@ const ZONE_LABELS: [&str; 2] = [
 /// The state of a pod for the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodClass {
-    /// Not registered: it ends, has ended, or has no address yet.
+    /// Not registered: it terminates, has ended, or has no address yet.
     Ignored,
     /// Takes traffic.
     Ready,
-    /// Takes none now.
+    /// Takes no traffic now.
     NotReady,
 }
 
-/// Classifies a pod. The condition `Ready` does not count: it waits for the registry, which would wait for it.
+/// Classifies a pod. The condition `Ready` is not used: it depends on the registry's readiness gate, which would be
+/// circular.
 pub fn classify(pod: &Pod) -> PodClass {
     let Some(status) = &pod.status else {
         return PodClass::Ignored;
@@ -80,7 +81,7 @@ pub struct Instance {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// The owner of instances, by its names in the mesh API.
+/// The virtual node that owns instances, by its names in the mesh API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The mesh.
@@ -96,11 +97,11 @@ impl Owner {
     }
 }
 
-/// The instance of a pod that belongs to `node`; `None` while the pod has no address.
+/// The instance of a pod of `node`; `None` while the pod has no address.
 ///
-/// Attributes, later ones overriding earlier ones: the pod's labels, the node's own attributes, and what the
-/// registry and the proxies rely on. `host_labels` are those of the machine; region and zone are left out when it
-/// has none.
+/// Attributes, later ones overriding earlier ones: the pod's labels, the node's own attributes, and those that the
+/// registry and the proxies need. `host_labels` are those of the machine; region and zone are left out when it has
+/// none.
 pub fn instance(
     pod: &Pod,
     node: &VirtualNode,
@@ -155,14 +156,14 @@ pub fn instance(
     Some(Instance { id, attributes })
 }
 
-/// The calls that make the registry agree with the pods. Lists are sorted by id.
+/// The calls that reconcile the registry with the pods. Lists are sorted by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Register these, with these attributes, [`INIT_HEALTH_STATUS`] included.
+    /// Instances to register, with these attributes, [`INIT_HEALTH_STATUS`] included.
     pub register: Vec<Instance>,
-    /// Deregister these ids.
+    /// Ids to deregister.
     pub deregister: Vec<String>,
-    /// Report these ids as healthy or not; empty unless the service has custom health checks.
+    /// Ids with the health to report; empty unless the service has custom health checks.
     pub health: Vec<(String, bool)>,
 }
 
@@ -175,8 +176,8 @@ impl Changes {
 
 /// Compares the pods of a node with the registered instances of its service.
 ///
-/// `registered` may hold instances of other owners; they are left alone. With `custom_health` a pod that is no
-/// longer ready stays registered and is reported unhealthy. A pod that is not ready is never registered anew.
+/// `registered` may contain instances of other owners; they are ignored. With `custom_health` a pod that is no longer
+/// ready stays registered and is reported unhealthy. A pod that is not ready is never registered anew.
 pub fn diff(
     owner: &Owner,
     pods: &[(PodClass, Instance)],
@@ -229,7 +230,7 @@ fn agrees(present: &Instance, wanted: &Instance) -> bool {
     compared(present) == compared(wanted)
 }
 
-/// A new instance begins healthy; one that is registered again begins as it did.
+/// A new instance starts healthy; an updated one keeps its initial health status.
 fn registration(instance: &Instance, present: Option<&Instance>) -> Instance {
     let mut registration = instance.clone();
     let before = present.and_then(|present| present.attributes.get(INIT_HEALTH_STATUS));

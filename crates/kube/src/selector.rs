@@ -10,9 +10,9 @@ pub type Labels = BTreeMap<String, String>;
 
 /// Whether `selector` selects something labelled `labels`.
 ///
-/// An empty selector selects everything. What an absent one means differs from field to field, so it is the
-/// caller's to decide. An operator outside `In`, `NotIn`, `Exists`, `DoesNotExist` selects nothing; reading a
-/// manifest refuses it first.
+/// An empty selector selects everything. The meaning of an absent one differs from field to field, so the caller
+/// decides it. An operator outside `In`, `NotIn`, `Exists`, `DoesNotExist` selects nothing; reading a manifest
+/// rejects it first.
 pub fn matches(selector: &LabelSelector, labels: &Labels) -> bool {
     let equal = selector
         .match_labels
@@ -54,7 +54,7 @@ pub(crate) fn written(labels: &Labels) -> String {
     format!("{{{}}}", pairs.join(", "))
 }
 
-/// Reports the expressions of `selector` that no label could be tested against.
+/// Reports expressions of `selector` that cannot be evaluated.
 pub(crate) fn check(
     validator: &mut Validator,
     name: &'static str,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::Codec;
 use crate::crd::{Kind, Resource};
 
-/// Some time.
+/// An arbitrary time.
 pub(crate) const TIME: Time = Time(Timestamp::UNIX_EPOCH);
 
 /// An object of a mesh kind.

@@ -1,5 +1,5 @@
-//! Every manifest of the public walkthroughs goes the whole way: it is read strictly, admitted, converted and taken
-//! by the mesh model, and its pods are injected.
+//! Every manifest of the public walkthroughs is read strictly, admitted, converted and accepted by the mesh model,
+//! and its pods are injected.
 //!
 //! The walkthroughs are not part of this project: `TOMBOLO_CORPUS` names their folder.
 
@@ -16,8 +16,8 @@ use tombolo_kube::manifest::{Located, Object, Options, Source, read};
 use tombolo_model::apply::appmesh::Command;
 use tombolo_model::{Context, Scope, Timestamp, View, apply};
 
-/// References that lead nowhere in the walkthroughs as published: this service names a node that no file defines, and
-/// nothing calls it, because its pods are reached through a load balancer.
+/// Dangling references of the published walkthroughs: this service refers to a node that no file defines, and nothing
+/// calls it, because its pods are reached through a load balancer.
 const DANGLING: [&str; 1] = ["VirtualService yelb-ui: spec.provider.virtualNode.virtualNodeRef"];
 
 /// The manifests of each walkthrough, in the order in which it applies them.
@@ -68,7 +68,7 @@ fn objects(path: &Path) -> Vec<Located<Object>> {
         .into_apply_order()
 }
 
-/// One cluster to which a walkthrough is applied, file after file.
+/// A cluster to which a walkthrough is applied, file after file.
 #[derive(Default)]
 struct Cluster {
     objects: ClusterObjects,
@@ -88,7 +88,7 @@ impl Cluster {
                 self.found_in_mesh(&namespace);
                 let admitted = self.admit(resource.as_ref().clone());
                 let admitted =
-                    admitted.unwrap_or_else(|denial| panic!("{}", located.problem(&denial)));
+                    admitted.unwrap_or_else(|violation| panic!("{}", located.problem(&violation)));
                 self.objects.put(admitted);
             }
             Object::Deployment(deployment) => {
@@ -104,7 +104,7 @@ impl Cluster {
         }
     }
 
-    fn admit(&mut self, mut resource: Resource) -> Result<Resource, tombolo_kube::Denial> {
+    fn admit(&mut self, mut resource: Resource) -> Result<Resource, tombolo_kube::Violation> {
         let old = self
             .objects
             .get(resource.kind(), resource.namespace(), resource.name());
@@ -119,7 +119,7 @@ impl Cluster {
                 admit::create(resource, &self.objects, IpFamily::V4)
             }
         };
-        admitted.map_err(|denials| denials.0[0].clone())
+        admitted.map_err(|violations| violations.0[0].clone())
     }
 
     /// Some walkthroughs create and label the namespace of their mesh objects by hand.
@@ -138,7 +138,7 @@ impl Cluster {
         self.objects.put_namespace(namespace, labels);
     }
 
-    /// Everything that can be converted, and what still waits for the target of a reference.
+    /// All convertible objects, and dangling references.
     fn converted(&self) -> (Vec<Converted>, Vec<String>) {
         let (mut converted, mut waiting) = (Vec::new(), Vec::new());
         for resource in Kind::ALL
@@ -157,7 +157,7 @@ impl Cluster {
     }
 }
 
-/// A mesh model that takes what a cluster asks for.
+/// A mesh model with the resources of a cluster.
 #[derive(Default)]
 struct Model {
     view: View,
@@ -165,7 +165,7 @@ struct Model {
 }
 
 impl Model {
-    /// Creates or updates everything, parents and targets first. Returns how much changed.
+    /// Creates or updates everything, parents and targets first. Returns the number of changes.
     fn take(&mut self, converted: Vec<Converted>) -> usize {
         let mut items: Vec<Item> = converted
             .into_iter()
@@ -185,7 +185,7 @@ impl Model {
         };
         let name = key.to_string();
         let command = match self.view.resource(&context.scope, &key) {
-            // Each update is a new version, so whoever reconciles compares first.
+            // Each update is a new version, so a reconciler compares first.
             Some(known) if known.spec == spec => return 0,
             Some(_) => Command::Update {
                 key,
@@ -275,7 +275,7 @@ fn every_selected_pod_of_a_walkthrough_is_injected_and_injecting_is_repeatable()
                 Ok(Injection::Untouched(why)) => {
                     outside.insert(format!("{title}: {why:?}"));
                 }
-                Err(denial) => panic!("{name}: {title}: {denial}"),
+                Err(violation) => panic!("{name}: {title}: {violation}"),
             }
         }
         println!("{name}: {injected} injected, outside: {outside:#?}");
@@ -283,7 +283,7 @@ fn every_selected_pod_of_a_walkthrough_is_injected_and_injecting_is_repeatable()
 }
 
 #[test]
-fn warnings_are_only_about_known_strays_and_kinds_that_are_not_run() {
+fn warnings_are_only_about_tolerated_fields_and_kinds_that_are_not_run() {
     for file in walkthroughs()
         .into_iter()
         .flatten()

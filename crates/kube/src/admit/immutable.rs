@@ -1,11 +1,11 @@
-//! What cannot change once an object is admitted.
+//! Fields that cannot change once an object is admitted.
 
 use crate::Violation;
 use crate::crd::Resource;
 
 const RECREATE: &str = "cannot change; delete the object and create it anew";
 
-/// Fills in what admission wrote into the old object and the new one leaves out.
+/// Copies fields that admission wrote into the old object and that the new one lacks.
 pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
     if new.kind() != old.kind() {
         return;
@@ -28,35 +28,35 @@ pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
 }
 
 pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Violation> {
-    let mut denials = Vec::new();
+    let mut violations = Vec::new();
     if old.kind() != new.kind() {
-        denials.push(Violation::new(
+        violations.push(Violation::new(
             "kind",
             format!("{} cannot become {}", old.kind(), new.kind()),
         ));
-        return denials;
+        return violations;
     }
     if old.aws_name() != new.aws_name() {
-        denials.push(Violation::new("spec.awsName", RECREATE));
+        violations.push(Violation::new("spec.awsName", RECREATE));
     }
     if old.mesh_ref() != new.mesh_ref() {
-        denials.push(Violation::new("spec.meshRef", RECREATE));
+        violations.push(Violation::new("spec.meshRef", RECREATE));
     }
     match (old, new) {
         (Resource::GatewayRoute(old), Resource::GatewayRoute(new))
             if old.spec.virtual_gateway_ref != new.spec.virtual_gateway_ref =>
         {
-            denials.push(Violation::new("spec.virtualGatewayRef", RECREATE));
+            violations.push(Violation::new("spec.virtualGatewayRef", RECREATE));
         }
         (Resource::VirtualNode(old), Resource::VirtualNode(new))
             if old.spec.cloud_map().is_some() && old.spec.cloud_map() != new.spec.cloud_map() =>
         {
-            denials.push(Violation::new(
+            violations.push(Violation::new(
                 "spec.serviceDiscovery.awsCloudMap",
                 RECREATE,
             ));
         }
         _ => {}
     }
-    denials
+    violations
 }

@@ -1,25 +1,25 @@
-//! Which mesh an object belongs to, and which gateway a gateway route belongs to.
+//! Membership: the mesh of an object, and the gateway of a gateway route.
 
 use crate::Violation;
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{Mesh, MeshRef, Resource, VirtualGateway, VirtualGatewayRef};
 use crate::selector::{self, Labels};
 
-/// Membership is never written by hand: a stale uid in a manifest would bind an object to a mesh that is gone.
+/// Rejects a membership in a manifest: a stale uid would bind an object to a mesh that was deleted.
 pub(super) fn written_by_hand(resource: &Resource) -> Vec<Violation> {
-    let mut denials = Vec::new();
+    let mut violations = Vec::new();
     if resource.mesh_ref().is_some() {
-        denials.push(Violation::new("spec.meshRef", "is read-only; remove it"));
+        violations.push(Violation::new("spec.meshRef", "is read-only; remove it"));
     }
     if let Resource::GatewayRoute(route) = resource
         && route.spec.virtual_gateway_ref.is_some()
     {
-        denials.push(Violation::new(
+        violations.push(Violation::new(
             "spec.virtualGatewayRef",
             "is read-only; remove it",
         ));
     }
-    denials
+    violations
 }
 
 /// Writes the membership of a new object into it.

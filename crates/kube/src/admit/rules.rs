@@ -16,14 +16,14 @@ pub(super) fn check(resource: &Resource) -> Vec<Violation> {
 }
 
 fn virtual_node(node: &VirtualNode) -> Vec<Violation> {
-    let mut denials = Vec::new();
+    let mut violations = Vec::new();
     let own = node.metadata.namespace.as_deref().unwrap_or_default();
     let mut seen = BTreeMap::new();
     for (index, backend) in node.spec.backends.iter().flatten().enumerate() {
         let Some(Backend::VirtualService(service)) = backend.get() else {
             continue;
         };
-        // A pair of namespace and name: joined by a dash, `a-b/c` and `a/b-c` would be one backend.
+        // A pair of namespace and name: joined by a dash, `a-b/c` and `a/b-c` would be the same backend.
         let identity = match (&service.virtual_service_arn, &service.virtual_service_ref) {
             (Some(arn), _) => ("", arn.as_str()),
             (None, Some(reference)) => reference.resolve(own),
@@ -33,11 +33,11 @@ fn virtual_node(node: &VirtualNode) -> Vec<Violation> {
             let field = FieldPath::from("spec.backends")
                 .index(index)
                 .field("virtualService");
-            denials.push(Violation::new(
+            violations.push(Violation::new(
                 field,
                 format!("is the same as spec.backends[{first}]; remove one"),
             ));
         }
     }
-    denials
+    violations
 }

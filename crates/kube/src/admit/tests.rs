@@ -19,7 +19,7 @@ fn mesh(name: &str, selector: Value) -> Resource {
     create(mesh, &ClusterObjects::new(), IpFamily::V4).expect("a mesh is admitted")
 }
 
-/// The object `x` as it is admitted.
+/// The object `x` after admission.
 fn admitted(kind: &str, spec: Value, objects: &ClusterObjects) -> Resource {
     create(object(kind, "x", spec), objects, IpFamily::V4).expect("admitted")
 }
@@ -55,7 +55,7 @@ fn gateway_route() -> Value {
 fn denied(kind: &str, spec: Value, objects: &ClusterObjects) -> String {
     let result = create(object(kind, "x", spec.clone()), objects, IpFamily::V4);
     result.map_or_else(
-        |denials| denials.to_string(),
+        |violations| violations.to_string(),
         |_| panic!("{kind} {spec} was admitted"),
     )
 }
@@ -204,7 +204,10 @@ fn each_rule_denies_with_its_field() {
     for case in cases {
         let text = |key: &str| case[key].as_str().expect("text");
         let message = denied(text("kind"), case["spec"].clone(), &objects);
-        assert!(message.contains(text("denial")), "{case}\n got {message}");
+        assert!(
+            message.contains(text("violation")),
+            "{case}\n got {message}"
+        );
     }
 }
 
@@ -214,16 +217,16 @@ fn all_reasons_are_given_together() {
         "meshRef": {"name": "m", "uid": "u"},
         "listeners": [{"portMapping": {"port": 0, "protocol": "http"}}],
     });
-    let denials = create(
+    let violations = create(
         object("VirtualNode", "x", spec),
         &ClusterObjects::new(),
         IpFamily::V4,
     );
-    let fields: Vec<String> = denials
+    let fields: Vec<String> = violations
         .expect_err("denied")
         .0
         .iter()
-        .map(|denial| denial.field.to_string())
+        .map(|violation| violation.field.to_string())
         .collect();
     assert_eq!(
         fields,
@@ -303,9 +306,9 @@ fn what_cannot_change_is_denied_by_field() {
         ),
     ] {
         let old = admitted(kind, old, &objects);
-        let denials =
+        let violations =
             update(&old, object(kind, "x", new.clone()), IpFamily::V4).expect_err("denied");
-        assert_eq!(denials.0[0].field.to_string(), field, "{kind} {new}");
+        assert_eq!(violations.0[0].field.to_string(), field, "{kind} {new}");
     }
     let named = admitted("VirtualNode", json!({}), &objects);
     let found = json!({"serviceDiscovery": cloud_map("a")});

@@ -9,24 +9,24 @@ use crate::crd::{
 };
 use crate::{FieldPath, Violation};
 
-/// A reference that has no target which can be used.
+/// A reference without a usable target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {}", self.message())]
 pub struct ReferenceError {
-    /// The field that refers.
+    /// The field with the reference.
     pub field: FieldPath,
     /// Kind of the target.
     pub kind: Kind,
     /// Namespace and name of the target.
     pub target: ObjectKey,
-    /// What is wrong with the target.
+    /// The problem with the target.
     pub problem: TargetProblem,
 }
 
 /// See [`ReferenceError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetProblem {
-    /// It does not exist, or is not admitted yet. Try again when it is.
+    /// It does not exist, or is not admitted yet. Retry when it is.
     Missing,
     /// It is in another mesh.
     OtherMesh {
@@ -35,7 +35,7 @@ pub enum TargetProblem {
         /// Mesh of the referrer.
         ours: Box<str>,
     },
-    /// It was deleted and created anew since the referrer was admitted.
+    /// It was deleted and recreated since the referrer was admitted.
     Recreated,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn mesh<'a>(
     }
 }
 
-/// The name in the mesh API of the gateway that a route was admitted to.
+/// The gateway of a gateway route, by its name in the mesh API.
 pub(super) fn gateway(
     gateway_ref: &VirtualGatewayRef,
     own_namespace: &str,
@@ -114,8 +114,8 @@ pub(super) fn gateway(
     }
 }
 
-/// Compares the uid that was recorded at admission with that of the object that was found. An empty uid is not
-/// compared: the local runtime has none.
+/// Compares the uid recorded at admission with that of the object that was found. An empty uid is not compared: the
+/// local runtime has none.
 fn problem_of(recorded: &str, found: Option<Option<&str>>) -> Option<TargetProblem> {
     match found {
         None => Some(TargetProblem::Missing),
@@ -136,7 +136,7 @@ pub(super) struct Resolver<'a> {
 impl spec::Resolver<Refs> for Resolver<'_> {
     type Error = ConvertError;
 
-    /// The ARN wins over the reference.
+    /// An ARN takes precedence over a reference.
     fn name(&self, at: &FieldPath, reference: NamedReference) -> Result<String, ConvertError> {
         let NamedReference {
             target,
@@ -144,8 +144,10 @@ impl spec::Resolver<Refs> for Resolver<'_> {
             arn,
         } = reference;
         if let Some(arn) = arn {
-            let wrong = |message| Violation::new(at.clone().field(target.arn), message);
-            return Ok(target.name_in(&arn).map_err(wrong)?);
+            let name = target.name_in(&arn);
+            return Ok(name.map_err(|error| {
+                Violation::new(at.clone().field(target.arn), error.to_string())
+            })?);
         }
         let field = at.clone().field(target.reference);
         let Some(reference) = reference else {
@@ -166,11 +168,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The names of the virtual services that the groups at `spec.backendGroups` hold, in the order of the
-    /// groups and of their members. The group `*` holds every service of its namespace.
+    /// The names of the virtual services in the groups at `spec.backendGroups`, in the order of the groups and of
+    /// their members. The group `*` contains every service of its namespace.
     ///
-    /// A member without a namespace is looked for in the group's own namespace. The original looked in the
-    /// node's, so that one group meant different services to different nodes.
+    /// A member without a namespace is looked up in the group's namespace. The original used the node's, so that one
+    /// group had different services for different nodes.
     pub(super) fn grouped_services(
         &self,
         groups: &[Reference],

@@ -1,4 +1,4 @@
-//! `BackendGroup`: virtual services that nodes can call as one.
+//! `BackendGroup`: virtual services that nodes can refer to as one.
 
 use tombolo_model::validation::{Validate, Validator};
 
@@ -8,7 +8,7 @@ use super::{MeshRef, Reference};
 kind! {
     /// A list of virtual services that nodes refer to by one name.
     BackendGroup(BackendGroupSpec) {
-        /// The members. The key is in lower case throughout.
+        /// The members. The JSON key is in lower case throughout.
         #[serde(rename = "virtualservices")]
         virtual_services: Vec<Reference>,
         /// The mesh; written at admission.

@@ -1,4 +1,4 @@
-//! `GatewayRoute`: what a gateway does with a request that enters.
+//! `GatewayRoute`: the action of a gateway for an incoming request.
 
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::gateway_route::{GrpcGatewayRoute, HttpGatewayRoute};
@@ -28,7 +28,7 @@ kind! {
 }
 
 impl GatewayRouteSpec {
-    /// The part that the mesh API has, too.
+    /// The spec in the mesh API.
     pub fn to_model(&self) -> spec::GatewayRouteSpec<Refs> {
         spec::GatewayRouteSpec {
             grpc_route: self.grpc_route.clone(),

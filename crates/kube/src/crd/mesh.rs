@@ -14,9 +14,9 @@ kind! {
     Mesh(MeshSpec) {
         /// Name in the mesh API; by default the object's own.
         aws_name: String,
-        /// Which namespaces are inside. Absent selects none, `{}` selects all.
+        /// Selects the namespaces inside. Absent selects none, `{}` selects all.
         namespace_selector: LabelSelector,
-        /// What happens to traffic to destinations outside the mesh.
+        /// The treatment of traffic to destinations outside the mesh.
         egress_filter: EgressFilter,
         /// Account that owns the mesh, when it is shared from another one.
         mesh_owner: String,
@@ -26,7 +26,7 @@ kind! {
 }
 
 impl MeshSpec {
-    /// The part that the mesh API has, too.
+    /// The spec in the mesh API.
     pub fn to_model(&self) -> spec::MeshSpec {
         spec::MeshSpec {
             egress_filter: self.egress_filter,
@@ -42,7 +42,7 @@ impl Validate for MeshSpec {
             "namespaceSelector",
             self.namespace_selector.as_ref(),
         );
-        // Under its own name here.
+        // Its own name in the CRD.
         validator.field("meshServiceDiscovery", &self.mesh_service_discovery);
         if let Some(owner) = &self.mesh_owner
             && (owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()))

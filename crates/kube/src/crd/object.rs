@@ -1,4 +1,4 @@
-//! What the seven kinds have in common: the object around a spec, and the enum that holds any of them.
+//! The common parts of the seven kinds: the object around a spec, and the enum of all kinds.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{Codec as _, Violation};
 
-/// The mesh that an object was admitted into; written at admission, never by users.
+/// The mesh of an admitted object; written at admission, never by users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeshRef {
     /// Name of the Mesh object (not its `awsName`).
@@ -23,7 +23,7 @@ pub struct MeshRef {
     pub uid: String,
 }
 
-/// The gateway that a gateway route was admitted into; written at admission, never by users.
+/// The gateway of an admitted gateway route; written at admission, never by users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualGatewayRef {
     /// Name of the VirtualGateway object.
@@ -35,7 +35,7 @@ pub struct VirtualGatewayRef {
     pub uid: String,
 }
 
-/// An object of one of the seven kinds, which its spec tells.
+/// An object of one of the seven kinds, determined by the type of its spec.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(
     from = "Written<S>",
@@ -53,8 +53,7 @@ pub struct Object<S> {
 /// Declares the kinds: [`Kind`], and [`Resource`], which is an object of any of them.
 macro_rules! kinds {
     ($($kind:ident,)+) => {
-        /// One of the seven kinds. The order is one in which references point backwards, except from a node to its
-        /// backends.
+        /// One of the seven kinds. In this order references point backwards, except from a node to its backends.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[allow(missing_docs, reason = "the names are those of the kinds")]
         pub enum Kind {
@@ -65,7 +64,7 @@ macro_rules! kinds {
             /// Every kind, in order.
             pub const ALL: [Self; 7] = [$(Self::$kind),+];
 
-            /// As `kind:` has it.
+            /// The `kind:` name.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)+
@@ -85,7 +84,7 @@ macro_rules! kinds {
         }
 
         impl Resource {
-            /// Which of the seven it is.
+            /// The kind of the object.
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Self::$kind(_) => Kind::$kind,)+
@@ -153,7 +152,7 @@ impl Resource {
         each!(self, object => &object.metadata)
     }
 
-    /// The same, to be changed.
+    /// Mutable metadata: name, namespace, labels, uid.
     pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
         each!(self, object => &mut object.metadata)
     }
@@ -182,7 +181,7 @@ impl Resource {
         }
     }
 
-    /// The name in the mesh API, to be set; `None` for a backend group.
+    /// Mutable access to the name in the mesh API; `None` for a backend group.
     pub fn aws_name_mut(&mut self) -> Option<&mut Option<String>> {
         match self {
             Self::Mesh(object) => Some(&mut object.spec.aws_name),
@@ -195,7 +194,7 @@ impl Resource {
         }
     }
 
-    /// The membership, to be set; `None` for a mesh.
+    /// Mutable access to the membership; `None` for a mesh.
     pub fn mesh_ref_mut(&mut self) -> Option<&mut Option<MeshRef>> {
         match self {
             Self::Mesh(_) => None,
@@ -236,14 +235,14 @@ impl Resource {
         json
     }
 
-    /// Everything that is wrong with the object's spec by itself.
+    /// All violations of the object's spec by itself.
     pub fn check(&self) -> Vec<Violation> {
         each!(self, object => Validator::spec(Form::Kubernetes, &object.spec))
     }
 }
 
-/// How an object is written. `apiVersion` and `kind` are optional because lists omit them; when present they were
-/// dispatched on already.
+/// The encoded form of an object. `apiVersion` and `kind` are optional because lists omit them; the caller has
+/// already dispatched on them.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Written<S> {
@@ -267,7 +266,7 @@ impl<S: Default> From<Written<S>> for Object<S> {
     }
 }
 
-/// Declares a kind: its object and its spec, each of whose members may be absent.
+/// Declares a kind: its object and its spec, all of whose fields are optional.
 macro_rules! kind {
     (
         $(#[$doc:meta])*

@@ -1,4 +1,4 @@
-//! Unions as the Kubernetes kinds have them.
+//! Unions in the form of the Kubernetes kinds.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,13 +13,13 @@ use tombolo_model::validation::{Validate, Validator};
 use super::Refs;
 use crate::FieldPath;
 
-/// A union as it was written. The schema of the kinds leaves unions open, so a map with no member or with several
-/// is read, and reported together with everything else that is wrong; the API refuses to read it.
+/// A union as written. The schema of the kinds leaves unions open, so a map with no member or with several is read,
+/// and reported together with all other problems; the API refuses to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OneOf<T> {
     /// The first member that was given.
     first: Option<T>,
-    /// How many were given.
+    /// The number of members given.
     count: usize,
 }
 

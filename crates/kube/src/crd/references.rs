@@ -1,4 +1,4 @@
-//! How the objects of a cluster refer to each other, and what else their form has different from the API's.
+//! References between the objects of a cluster, and the other differences between the CRD and API forms.
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -36,7 +36,7 @@ impl References for Refs {
         target.weight
     }
 
-    /// The kinds have no such member: it is passed over, which a strict reader reports.
+    /// The kinds have no such field: it is skipped, and a strict reader reports it.
     fn read_ip_preference<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<NoIpPreference>, D::Error> {
@@ -44,7 +44,7 @@ impl References for Refs {
     }
 }
 
-/// There is none: only a Mesh has an address family in this form.
+/// Uninhabited: only a Mesh has an address family in this form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum NoIpPreference {}
 
@@ -105,7 +105,7 @@ impl Validate for Reference {
     }
 }
 
-/// A virtual node and its share of the requests: by reference or by ARN.
+/// A virtual node, by reference or by ARN, with its weight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeightedTarget {
@@ -121,7 +121,7 @@ pub struct WeightedTarget {
     pub virtual_node_arn: Option<String>,
     /// 0 to 100, relative to the other targets.
     pub weight: u32,
-    /// The node's port; needed when it has several.
+    /// The node's port; required when it has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
 }
@@ -164,7 +164,7 @@ pub struct VirtualServiceBackend {
         skip_serializing_if = "Option::is_none"
     )]
     pub virtual_service_arn: Option<String>,
-    /// How it is called.
+    /// The client policy of its connections.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_policy: Option<ClientPolicy<Refs>>,
 }
@@ -256,7 +256,18 @@ reference!(
     SERVICE => gateway_route { virtual_service_name }
 );
 
-/// What a reference may lead to.
+/// An ARN that does not name a resource of the expected kind.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{arn:?} does not name a {kind}; write arn:aws:appmesh:<region>:<account>:mesh/<mesh>/{kind}/<name>"
+)]
+pub(crate) struct ArnError {
+    arn: String,
+    /// The segment of the kind in ARNs.
+    kind: &'static str,
+}
+
+/// A possible target of a reference.
 pub(crate) struct Target {
     pub(crate) kind: Kind,
     model_kind: ModelKind,
@@ -284,12 +295,12 @@ pub(crate) static SERVICE: Target = Target {
 };
 
 impl Target {
-    /// Both forms may be given: the ARN wins.
+    /// Both forms may be given: the ARN takes precedence.
     fn check(&self, validator: &mut Validator, reference: Option<&Reference>, arn: Option<&str>) {
         match (arn, reference) {
             (Some(arn), _) => {
-                if let Err(message) = self.name_in(arn) {
-                    validator.deny(self.arn, message);
+                if let Err(error) = self.name_in(arn) {
+                    validator.deny(self.arn, error.to_string());
                 }
             }
             (None, Some(reference)) => validator.field(self.reference, reference),
@@ -299,19 +310,19 @@ impl Target {
         }
     }
 
-    /// The name in an ARN of this kind. Mesh, owner and region of the ARN are dropped: the name is looked up in the
-    /// referrer's mesh.
+    /// The resource name in an ARN of this kind. Mesh, owner and region of the ARN are ignored: the name is looked up
+    /// in the referrer's mesh.
     ///
     /// # Errors
-    /// What is wrong with the ARN.
-    pub(crate) fn name_in(&self, arn: &str) -> Result<String, String> {
-        let kind = self.model_kind.path_segment();
+    /// The ARN is not one of this kind.
+    pub(crate) fn name_in(&self, arn: &str) -> Result<String, ArnError> {
         let named = arn::parse_resource(arn).filter(|named| named.key.kind == self.model_kind);
-        named.map(|named| named.key.name.to_string()).ok_or_else(|| {
-            format!(
-                "{arn:?} does not name a {kind}; write arn:aws:appmesh:<region>:<account>:mesh/<mesh>/{kind}/<name>"
-            )
-        })
+        named
+            .map(|named| named.key.name.to_string())
+            .ok_or_else(|| ArnError {
+                arn: arn.to_owned(),
+                kind: self.model_kind.path_segment(),
+            })
     }
 }
 
@@ -334,7 +345,7 @@ resolve!(AcmCertificate => tls::AcmCertificate, |self, _at, _resolver| {
 /// Certificate authorities of the certificate manager.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmTrust {
-    /// Their ARNs, 1 to 3.
+    /// The ARNs of the authorities, 1 to 3.
     #[serde(rename = "certificateAuthorityARNs")]
     pub certificate_authority_arns: Vec<String>,
 }

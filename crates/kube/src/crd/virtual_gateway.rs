@@ -1,4 +1,4 @@
-//! `VirtualGateway`: where traffic enters the mesh.
+//! `VirtualGateway`: an entry point for traffic into the mesh.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -19,9 +19,9 @@ kind! {
         aws_name: String,
         /// Namespaces whose gateway routes belong to it. Absent selects none, its own included.
         namespace_selector: LabelSelector,
-        /// Which pods of its namespace it is. Absent selects none.
+        /// Selects its pods in its namespace. Absent selects none.
         pod_selector: LabelSelector,
-        /// Which gateway routes belong to it. Absent selects all.
+        /// Selects its gateway routes. Absent selects all.
         gateway_route_selector: LabelSelector,
         /// The ports that it serves.
         listeners: Vec<VirtualGatewayListener<Refs>>,
@@ -35,10 +35,10 @@ kind! {
 }
 
 impl VirtualGatewaySpec {
-    /// The part that the mesh API has, too.
+    /// The spec in the mesh API.
     pub fn to_model(&self) -> spec::VirtualGatewaySpec<Refs> {
         spec::VirtualGatewaySpec {
-            // The API requires the list where the kind leaves it open.
+            // The API requires the list; the CRD does not.
             listeners: self.listeners.clone().unwrap_or_default(),
             backend_defaults: self.backend_defaults.clone(),
             logging: self.logging.clone(),

@@ -1,4 +1,4 @@
-//! `VirtualNode`: a workload, how it is found, and whom it calls.
+//! `VirtualNode`: a workload, its service discovery, and its backends.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tombolo_model::appmesh::spec::logging::Logging;
@@ -18,11 +18,11 @@ kind! {
     VirtualNode(VirtualNodeSpec) {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
-        /// Which pods of the namespace it is. Absent selects none, `{}` all.
+        /// Selects its pods in its namespace. Absent selects none, `{}` all.
         pod_selector: LabelSelector,
         /// The ports that it serves.
         listeners: Vec<Listener<Refs>>,
-        /// Where clients find its endpoints.
+        /// The service discovery of its endpoints.
         service_discovery: OneOf<ServiceDiscovery<Refs>>,
         /// The virtual services that it calls.
         backends: Vec<OneOf<Backend<Refs>>>,
@@ -38,7 +38,7 @@ kind! {
 }
 
 impl VirtualNodeSpec {
-    /// The part that the mesh API has, too.
+    /// The spec in the mesh API.
     pub fn to_model(&self) -> spec::VirtualNodeSpec<Refs> {
         spec::VirtualNodeSpec {
             backend_defaults: self.backend_defaults.clone(),
@@ -54,7 +54,7 @@ impl VirtualNodeSpec {
         self.listeners.as_deref().unwrap_or_default()
     }
 
-    /// The Cloud Map service it is found by, if any.
+    /// The Cloud Map service of its endpoints, if any.
     pub fn cloud_map(&self) -> Option<&CloudMapDiscovery<Refs>> {
         match self.service_discovery.as_ref()?.get()? {
             ServiceDiscovery::AwsCloudMap(discovery) => Some(discovery),

@@ -1,4 +1,4 @@
-//! `VirtualRouter`: ports that clients dial, and the routes behind them.
+//! `VirtualRouter`: ports that clients connect to, and their routes.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ kind! {
     VirtualRouter(VirtualRouterSpec) {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
-        /// The ports clients dial.
+        /// The ports that clients connect to.
         listeners: Vec<VirtualRouterListener>,
-        /// The routes; all that the router has.
+        /// The complete list of routes.
         routes: Vec<Route>,
         /// The mesh; written at admission.
         mesh_ref: MeshRef,
@@ -26,7 +26,7 @@ kind! {
 }
 
 impl VirtualRouterSpec {
-    /// The part that the mesh API's router has, too.
+    /// The router's spec in the mesh API.
     pub fn to_model(&self) -> spec::VirtualRouterSpec {
         spec::VirtualRouterSpec {
             listeners: self.listeners.clone(),
@@ -39,7 +39,7 @@ impl VirtualRouterSpec {
     }
 }
 
-/// A route: which requests, and where to. Exactly one of the four types.
+/// A route: a match and its targets. Exactly one of the four types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
@@ -63,7 +63,7 @@ pub struct Route {
 }
 
 impl Route {
-    /// The route as the mesh API has it, but for its references.
+    /// The route's spec in the mesh API, with references.
     pub fn to_model(&self) -> RouteSpec<Refs> {
         RouteSpec {
             grpc_route: self.grpc_route.clone(),

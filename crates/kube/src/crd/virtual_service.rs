@@ -20,7 +20,7 @@ kind! {
 }
 
 impl VirtualServiceSpec {
-    /// The part that the mesh API has, too.
+    /// The spec in the mesh API.
     pub fn to_model(&self) -> spec::VirtualServiceSpec<Refs> {
         spec::VirtualServiceSpec {
             provider: self.provider.clone(),

@@ -1,4 +1,4 @@
-//! The annotations by which a pod adjusts its own injection.
+//! The annotations that configure the injection of a pod.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) const SIDECAR_ENV_JSON: &str = "appmesh.k8s.aws/sidecarEnvJson";
 pub(super) const SKIP_IMAGE_OVERRIDE: &str = "appmesh.k8s.aws/virtualGatewaySkipImageOverride";
 pub(super) const XRAY_CONFIG_MOUNT: &str = "appmesh.k8s.aws/xrayAgentConfigMount";
 
-/// Variables or mounts that one annotation may add.
+/// Maximum variables or mounts of one annotation.
 const MAX_ENTRIES: usize = 256;
 
 /// The value of an annotation.
@@ -40,27 +40,27 @@ pub(super) fn get<'a>(pod: &'a Pod, name: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-/// Whether an annotation has this value, in whatever case.
+/// Whether an annotation has this value, ignoring case.
 pub(super) fn is(pod: &Pod, name: &str, value: &str) -> bool {
     get(pod, name).is_some_and(|text| text.eq_ignore_ascii_case(value))
 }
 
 /// A violation of one annotation.
-pub(super) fn deny(name: &str, message: impl Into<String>) -> Violation {
+pub(super) fn violation(name: &str, message: impl Into<String>) -> Violation {
     Violation::new(
         FieldPath::from("metadata.annotations").field(name.to_owned()),
         message,
     )
 }
 
-/// The items of a list with commas between; empty ones are left out.
+/// The items of a comma-separated list; empty ones are left out.
 pub(super) fn items(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())
 }
 
-/// `name:path` pairs with commas between, in the order written.
+/// Comma-separated `name:path` pairs, in the order written.
 pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Violation> {
     let mut mounts = Vec::new();
     for pair in items(get(pod, name).unwrap_or_default()) {
@@ -70,7 +70,7 @@ pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Vio
                 mounts.push(((*volume).to_owned(), (*path).to_owned()));
             }
             _ => {
-                return Err(deny(
+                return Err(violation(
                     name,
                     format!("{pair:?} is not a mount; write <volume>:<path>, with commas between"),
                 ));
@@ -81,7 +81,7 @@ pub(super) fn mounts(pod: &Pod, name: &str) -> Result<Vec<(String, String)>, Vio
     Ok(mounts)
 }
 
-/// Variables that the pod adds to its proxy, by name. JSON wins over the list.
+/// Variables that the pod adds to its proxy, by name. JSON overrides the list.
 pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violation> {
     let mut variables = BTreeMap::new();
     for pair in items(get(pod, SIDECAR_ENV).unwrap_or_default()) {
@@ -95,13 +95,13 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violati
                     "{pair:?} is not NAME=value; a value that holds = or , goes into {SIDECAR_ENV_JSON}: \
                      '[{{\"NAME\": \"value\"}}]'"
                 );
-                return Err(deny(SIDECAR_ENV, message));
+                return Err(violation(SIDECAR_ENV, message));
             }
         };
     }
     if let Some(text) = get(pod, SIDECAR_ENV_JSON) {
         let malformed = |detail: String| {
-            deny(
+            violation(
                 SIDECAR_ENV_JSON,
                 format!("{detail}; write a list of maps of text: '[{{\"NAME\": \"value\"}}]'"),
             )
@@ -121,7 +121,7 @@ pub(super) fn sidecar_env(pod: &Pod) -> Result<BTreeMap<String, String>, Violati
 
 fn check_count(name: &str, count: usize) -> Result<(), Violation> {
     if count > MAX_ENTRIES {
-        return Err(deny(
+        return Err(violation(
             name,
             format!("has {count} entries; at most {MAX_ENTRIES} are taken"),
         ));

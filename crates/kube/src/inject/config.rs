@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{ExecAction, LifecycleHandler, Probe};
 
-/// The operator's settings of injection. The defaults are those of the original controller, except for the
-/// images, which have none.
+/// The operator's settings of injection. The defaults are those of the original controller, except for the images,
+/// which have none.
 #[derive(Clone, Debug)]
 pub struct InjectConfig {
     /// Image of the proxy.
@@ -12,9 +12,9 @@ pub struct InjectConfig {
     pub init_image: String,
     /// Region of the mesh.
     pub region: String,
-    /// Account of this control plane. A mesh of another owner is named with it.
+    /// Account of this control plane. A mesh of another owner is named with its account.
     pub account_id: String,
-    /// The xDS server, as `host:port`. `None` leaves it to the image.
+    /// The xDS server, as `host:port`. `None` keeps the image's default.
     pub xds_endpoint: Option<String>,
     /// The proxy's admin port.
     pub admin_port: u16,
@@ -24,7 +24,7 @@ pub struct InjectConfig {
     pub admin_ipv6: bool,
     /// The proxy's log level.
     pub log_level: String,
-    /// Whether the proxy asks for preview features.
+    /// Whether the proxy requests preview features.
     pub preview: bool,
     /// Whether the proxy uses dual-stack endpoints.
     pub dual_stack_endpoint: bool,
@@ -33,16 +33,16 @@ pub struct InjectConfig {
     /// Requests and limits of the proxy, the daemon and the init container.
     pub resources: Resources,
     /// The proxy's readiness probe. The original runs a shell with `curl` inside the image; another image needs a
-    /// probe that works there.
+    /// different probe.
     pub sidecar_probe: Probe,
-    /// The proxy's `preStop` hook, in which clients learn that the pod ends.
+    /// The proxy's `preStop` hook, during which clients learn of the pod's removal.
     pub pre_stop: Option<LifecycleHandler>,
-    /// A command that holds the application back until the proxy is ready. Given, the proxy's container
-    /// comes first and runs it after its start.
+    /// A command that delays the application until the proxy is ready. If set, the proxy's container comes first and
+    /// runs it after its start.
     pub post_start: Option<Vec<String>>,
-    /// Destinations that are never redirected, with commas between.
+    /// Destinations that are never redirected, comma-separated.
     pub ignored_ips: String,
-    /// Destination ports that are never redirected, with commas between.
+    /// Destination ports that are never redirected, comma-separated.
     pub ignored_ports: String,
     /// Path of the secret discovery socket on the host, if secrets are served there.
     pub sds_socket: Option<String>,
@@ -52,7 +52,7 @@ pub struct InjectConfig {
     pub stats_tags: bool,
     /// The StatsD server of the proxies.
     pub statsd: Option<Statsd>,
-    /// Whether a pod found by Cloud Map is ready only once the registry hands it out.
+    /// Whether a pod with Cloud Map discovery becomes ready only once it is registered.
     pub cloud_map_readiness_gate: bool,
     /// Whether the pod's files are readable by the proxy's user.
     pub iam_for_service_accounts: bool,
@@ -62,20 +62,20 @@ pub struct InjectConfig {
     pub kubernetes_version: String,
     /// Version of the controller, for the proxy's own reports.
     pub controller_version: String,
-    /// More environment variables for the proxy, in this order. Pods cannot override them.
+    /// Further environment variables for the proxy, in this order. Pods cannot override them.
     pub extra_env: Vec<(String, String)>,
 }
 
-/// What a container asks for and may use at most, as Kubernetes quantities.
+/// Requests and limits of a container, as Kubernetes quantities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resources {
-    /// Processor time asked for.
+    /// Requested CPU.
     pub cpu_request: Option<String>,
-    /// Memory asked for.
+    /// Requested memory.
     pub memory_request: Option<String>,
-    /// Processor time at most.
+    /// CPU limit.
     pub cpu_limit: Option<String>,
-    /// Memory at most.
+    /// Memory limit.
     pub memory_limit: Option<String>,
 }
 
@@ -121,9 +121,9 @@ pub struct XrayDaemon {
     pub image: String,
     /// UDP port it listens on.
     pub port: u16,
-    /// Share of requests that are traced: a number from 0 to 1, of which two decimals count.
+    /// Share of traced requests: a number from 0 to 1, rounded to two decimals.
     pub sampling_rate: String,
-    /// `dev`, `debug`, `info`, `warn` or `error`; anything else gives no argument.
+    /// `dev`, `debug`, `info`, `warn` or `error`; any other value gives no argument.
     pub log_level: Option<String>,
     /// Role the daemon assumes.
     pub role_arn: Option<String>,
@@ -195,7 +195,7 @@ impl InjectConfig {
     }
 }
 
-/// The original's probe: the proxy's admin port says that it is live. Needs `sh`, `curl` and `grep` in the image.
+/// The original's probe: the proxy's admin port reports LIVE. Needs `sh`, `curl` and `grep` in the image.
 pub fn default_sidecar_probe(admin_port: u16) -> Probe {
     let script =
         format!("curl -s http://localhost:{admin_port}/server_info | grep state | grep -q LIVE");
@@ -212,7 +212,8 @@ pub fn default_sidecar_probe(admin_port: u16) -> Probe {
     }
 }
 
-/// The original's `preStop` hook: sleeps 20 seconds, in which clients learn that the pod ends. Needs `sh` in the image.
+/// The original's `preStop` hook: sleeps 20 seconds, during which clients learn of the pod's removal. Needs `sh` in
+/// the image.
 pub fn default_pre_stop() -> LifecycleHandler {
     LifecycleHandler {
         exec: Some(ExecAction {

@@ -9,7 +9,7 @@ use crate::Violation;
 
 /// Placeholder for the address of the pod's host.
 const HOST_IP: &str = "ref:status.hostIP";
-/// The one variable of the controller that a pod may override.
+/// The only variable of the controller that a pod may override.
 const SAMPLING_RATE: &str = "XRAY_SAMPLING_RATE";
 
 /// The variables that the controller sets, in a fixed order.
@@ -163,7 +163,7 @@ fn sampling_rate(pod: &Pod, configured: &str) -> Result<String, Violation> {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(format!("{rate:.2}")),
         _ => {
             let message = format!("{SAMPLING_RATE} {written:?} must be a number from 0 to 1");
-            Err(annotation::deny(annotation::SIDECAR_ENV, message))
+            Err(annotation::violation(annotation::SIDECAR_ENV, message))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How the pod's traffic reaches the proxy: by an init container, or by annotations that a network plugin reads.
+//! Redirection of the pod's traffic to the proxy: by an init container, or by annotations for a CNI plugin.
 
 use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, SecurityContext};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::Violation;
 
-/// Pods of Fargate cannot have the capability that the init container needs.
+/// Label of Fargate pods, which cannot have the capability that the init container needs.
 const FARGATE_PROFILE: &str = "eks.amazonaws.com/fargate-profile";
 
 pub(super) fn apply(
@@ -46,11 +46,11 @@ struct Rules {
     ipv6: bool,
 }
 
-/// Refuses what would otherwise fail inside the init container, where the reason is hard to see.
+/// Rejects ports that would otherwise fail inside the init container, where the error is hard to find.
 fn ports(name: &str, list: &str) -> Result<(), Violation> {
     for port in annotation::items(list) {
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(annotation::deny(
+            return Err(annotation::violation(
                 name,
                 format!(
                     "{port:?} is not a port; write numbers from 1 to 65535 with commas between"
@@ -113,7 +113,8 @@ fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
             text("APPMESH_EGRESS_IGNORED_PORTS", rules.ignored_ports.as_str()),
             text("APPMESH_ENABLE_IPV6", if rules.ipv6 { "1" } else { "0" }),
         ]),
-        // Not the pod's own annotations: they speak of what runs beside the application, and this ends before.
+        // Not the pod's own annotations: they apply to containers that run beside the application, and this one ends
+        // before.
         resources: sidecar::requirements(&config.resources),
         ..Container::default()
     });

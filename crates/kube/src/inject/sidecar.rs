@@ -33,7 +33,7 @@ pub(super) fn add(
         let container = container(pod, workload, config)?;
         let containers = &mut spec(pod).containers;
         if config.post_start.is_some() {
-            // Containers start in order, and the next one waits for the hook of the one before.
+            // Containers start in order, and the next one waits for the hook of the previous one.
             containers.insert(0, container);
         } else {
             containers.push(container);
@@ -116,7 +116,7 @@ fn container(
     })
 }
 
-/// What runs beside the application runs as the proxy's user, whose traffic is not redirected.
+/// The proxy's user, whose traffic is not redirected.
 pub(super) fn proxy_user() -> SecurityContext {
     SecurityContext {
         run_as_user: Some(PROXY_UID),
@@ -165,8 +165,8 @@ pub(super) fn requirements(resources: &Resources) -> Option<ResourceRequirements
     })
 }
 
-/// The socket on the host and its mount in the proxy. The mount is added even where the pod has the volume
-/// already: without it the proxy would find no secrets.
+/// The socket on the host and its mount in the proxy. The mount is added even if the pod has the volume already:
+/// without it the proxy would find no secrets.
 fn mount_sds(pod: &mut Pod, config: &InjectConfig) {
     let Some(socket) = environment::sds_socket(pod, config) else {
         return;

@@ -77,8 +77,8 @@ fn denied(pod: &Pod, config: &InjectConfig) -> String {
 
 #[track_caller]
 fn denied_in(objects: &ClusterObjects, pod: &Pod, config: &InjectConfig) -> String {
-    let denial = inject(pod, "shop", objects, config).expect_err("denied");
-    denial.to_string()
+    let violation = inject(pod, "shop", objects, config).expect_err("denied");
+    violation.to_string()
 }
 
 fn container<'a>(pod: &'a Pod, name: &str) -> &'a Container {
@@ -236,8 +236,8 @@ fn a_pod_that_two_select_is_denied_with_both_names() {
         ("in", "VirtualNode shop/twin and VirtualGateway shop/in"),
     ] {
         let pod = pod(json!({ "app": app }), json!({}));
-        let denial = denied_in(&objects, &pod, &config());
-        assert!(denial.contains(names), "{denial}");
+        let violation = denied_in(&objects, &pod, &config());
+        assert!(violation.contains(names), "{violation}");
     }
 }
 
@@ -263,9 +263,9 @@ fn a_node_outside_every_mesh_cannot_take_a_pod() {
     let mut objects = cluster();
     let stray = json!({"metadata": {"name": "s", "namespace": "shop"}, "spec": {"podSelector": {"matchLabels": {"app": "s"}}}});
     objects.put(testkit::resource("VirtualNode", stray));
-    let denial = denied_in(&objects, &pod(json!({"app": "s"}), json!({})), &config());
+    let violation = denied_in(&objects, &pod(json!({"app": "s"}), json!({})), &config());
     let expected = "VirtualNode shop/s selects the pod, but it is in no mesh";
-    assert!(denial.contains(expected), "{denial}");
+    assert!(violation.contains(expected), "{violation}");
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! Which virtual node or gateway a pod is.
+//! The virtual node or gateway of a pod.
 
 use crate::Violation;
 use crate::cluster::{ClusterObjects, ObjectKey};
 use crate::crd::{Kind, Resource};
 use crate::selector::{self, Labels};
 
-/// What a pod is in the mesh.
+/// The virtual node or gateway of a pod, with its mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// A virtual node or a virtual gateway.
+    /// `VirtualNode` or `VirtualGateway`.
     pub kind: Kind,
     /// Namespace and name of its object.
     pub key: ObjectKey,
@@ -21,8 +21,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The name by which the proxy asks for its configuration: `mesh/<mesh>/virtualNode/<name>`. A mesh of
-    /// another owner than `account` is written `<mesh>@<owner>`.
+    /// The resource name with which the proxy requests its configuration: `mesh/<mesh>/virtualNode/<name>`. A mesh of
+    /// an owner other than `account` is written `<mesh>@<owner>`.
     pub fn resource_path(&self, account: &str) -> String {
         let owner = self.mesh_owner.as_deref().filter(|owner| *owner != account);
         let owner = owner.map(|owner| format!("@{owner}")).unwrap_or_default();
@@ -34,10 +34,10 @@ impl Workload {
     }
 }
 
-/// The node or gateway of `namespace` that selects a pod with these labels; `None` if nothing does.
+/// The node or gateway of `namespace` that selects a pod with these labels; `None` if there is none.
 ///
 /// # Errors
-/// Several select it, or the one that does was not admitted into a mesh that is there.
+/// Several select it, or the one that does was not admitted into an existing mesh.
 pub fn workload_of(
     labels: &Labels,
     namespace: &str,

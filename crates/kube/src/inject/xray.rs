@@ -9,7 +9,7 @@ use crate::Violation;
 
 const LOG_LEVELS: [&str; 5] = ["dev", "debug", "info", "warn", "error"];
 
-/// Adds the daemon if traces go to one, unless the pod brings its own or has no proxy.
+/// Adds the daemon if X-Ray tracing is configured, unless the pod has its own or has no proxy.
 pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation> {
     let Tracing::Xray(daemon) = &config.tracing else {
         return Ok(());
@@ -37,7 +37,10 @@ pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation>
                 "has {} mounts; the daemon takes one, <volume>:<path>",
                 several.len()
             );
-            return Err(annotation::deny(annotation::XRAY_CONFIG_MOUNT, message));
+            return Err(annotation::violation(
+                annotation::XRAY_CONFIG_MOUNT,
+                message,
+            ));
         }
     };
     if let Some((_, path)) = mount {

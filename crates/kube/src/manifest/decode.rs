@@ -1,4 +1,4 @@
-//! One document to one object.
+//! Decodes one document into one object.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) fn file(
         reader.document(document);
     }
     if let Some(error) = error {
-        reader.fault(error.line, error.message);
+        reader.push_error(error.line, error.message);
     }
 }
 
@@ -52,7 +52,7 @@ impl Reader<'_> {
             return;
         }
         if !value.is_object() {
-            return self.fault(
+            return self.push_error(
                 line,
                 "is not a Kubernetes object; a document is a map with apiVersion and kind",
             );
@@ -63,15 +63,15 @@ impl Reader<'_> {
             } else {
                 "kind"
             };
-            return self.fault(
+            return self.push_error(
                 line,
                 format!("has no {missing}; every document needs apiVersion and kind"),
             );
         }
         match kinds::format(&api_version, &kind) {
-            Err(message) => {
+            Err(error) => {
                 let line = lines.of(&FieldPath::root().field("kind"));
-                self.fault(line, message);
+                self.push_error(line, error.to_string());
             }
             Ok(Format::List) => {
                 let items = value
@@ -144,13 +144,13 @@ impl Reader<'_> {
         if let Object::NotRun(object) = &located.object
             && object.metadata.name.is_none()
         {
-            // Not all files beside manifests are objects: a Kustomization has no name.
+            // Some files beside manifests are not objects: a Kustomization has no name.
             let message = "is not run here".to_owned();
             let told = located.at(Severity::Warning, FieldPath::root(), message);
             self.problems.push(told);
             return;
         }
-        let denials = name(&mut located.object, namespaced, &self.options.namespace);
+        let violations = name(&mut located.object, namespaced, &self.options.namespace);
         for field in unknown {
             self.unknown(&located, field);
         }
@@ -159,9 +159,9 @@ impl Reader<'_> {
             self.problems
                 .push(located.at(Severity::Warning, FieldPath::root(), message));
         }
-        let denials = denials.into_iter().chain(check(&located.object));
+        let violations = violations.into_iter().chain(check(&located.object));
         self.problems
-            .extend(denials.map(|denial| located.problem(&denial)));
+            .extend(violations.map(|violation| located.problem(&violation)));
         self.objects.push(located);
     }
 
@@ -182,7 +182,7 @@ impl Reader<'_> {
         self.problems.push(located.at(severity, field, message));
     }
 
-    fn fault(&mut self, line: usize, message: impl Into<String>) {
+    fn push_error(&mut self, line: usize, message: impl Into<String>) {
         self.problems.push(Problem {
             severity: Severity::Error,
             file: self.file.clone(),
@@ -219,7 +219,7 @@ fn untyped(
     })
 }
 
-/// A message of the decoder in the words of someone who writes YAML.
+/// A message of the decoder in YAML terms.
 fn plain(message: &str) -> String {
     let message = message
         .replace("expected u16", "expected a port number from 1 to 65535")
@@ -258,9 +258,9 @@ fn written_title(kind: &str, value: &Value, default_namespace: Option<&str>) -> 
 /// Gives every namespaced object a namespace, and checks its name.
 fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<Violation> {
     let metadata = object.metadata_mut();
-    let mut denials = Vec::new();
+    let mut violations = Vec::new();
     match metadata.name.as_deref() {
-        None | Some("") => denials.push(Violation::new("metadata.name", "is required")),
+        None | Some("") => violations.push(Violation::new("metadata.name", "is required")),
         Some(name) => {
             let legal = |byte: u8| {
                 byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.'
@@ -274,17 +274,17 @@ fn name(object: &mut Object, namespaced: bool, default_namespace: &str) -> Vec<V
                     "{name:?} is not a name; use lower case letters, digits, - and ., at most 253, \
                      a letter or digit at both ends"
                 );
-                denials.push(Violation::new("metadata.name", message));
+                violations.push(Violation::new("metadata.name", message));
             }
         }
     }
     if !namespaced {
-        // As the API server has it: the namespace of a cluster-wide object is dropped.
+        // As in the API server, the namespace of a cluster-scoped object is dropped.
         metadata.namespace = None;
     } else if metadata.namespace.as_deref().unwrap_or_default().is_empty() {
         metadata.namespace = Some(default_namespace.to_owned());
     }
-    denials
+    violations
 }
 
 fn check(object: &Object) -> Vec<Violation> {

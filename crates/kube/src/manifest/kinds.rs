@@ -1,4 +1,4 @@
-//! Which kinds are known, and how each is read; and fields that are accepted although no kind has them.
+//! The known kinds with their decoders, and fields that are accepted although no kind has them.
 
 use serde_json::Value;
 use tombolo_document::{DecodeError, Decoded};
@@ -7,7 +7,7 @@ use super::Object;
 use crate::Codec;
 use crate::crd::{self, Kind};
 
-/// How documents of one kind are read.
+/// The decoding of documents of one kind.
 #[derive(Clone, Copy)]
 pub(super) enum Format {
     /// `v1` `List`: its items are documents.
@@ -18,7 +18,7 @@ pub(super) enum Format {
     Mesh(Kind),
     /// Kept as written for the Istio dialect.
     Istio,
-    /// Accepted with a warning.
+    /// Accepted with a warning, and not run.
     NotRun { namespaced: bool },
 }
 
@@ -31,7 +31,7 @@ fn decode<T: Codec>(
     Ok(T::decode(value)?.map(Box::new).map(object))
 }
 
-/// API version, kind, and how it is decoded.
+/// API version, kind, and decoder.
 const CORE: [(&str, &str, Decode); 6] = [
     ("v1", "Namespace", |value| decode(value, Object::Namespace)),
     ("apps/v1", "Deployment", |value| {
@@ -50,10 +50,10 @@ const ISTIO_GROUPS: [&str; 4] = [
     "extensions.istio.io",
 ];
 
-/// Groups of which every kind is known here: another one is misspelt.
+/// Groups whose kinds are all listed here: another kind is misspelt.
 const OWN_GROUPS: [&str; 2] = ["", "apps"];
 
-/// Group, kind, and whether it is namespaced. Any version: nothing inside is read.
+/// Group, kind, and whether it is namespaced. The version is not checked: only metadata is read.
 const NOT_RUN: [(&str, &str, bool); 33] = [
     ("", "ServiceAccount", true),
     ("", "PersistentVolume", false),
@@ -98,11 +98,42 @@ const NOT_RUN: [(&str, &str, bool); 33] = [
     ("monitoring.coreos.com", "ServiceMonitor", true),
 ];
 
-/// How documents of this kind are read.
+/// A kind or version that is not supported.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KindError {
+    /// A kind of Kubernetes with another version.
+    #[error("{kind} of apiVersion {api_version} is not known; write apiVersion: {expected}")]
+    CoreVersion {
+        kind: String,
+        api_version: String,
+        expected: &'static str,
+    },
+    /// A group of Kubernetes has no such kind.
+    #[error(
+        "kind {kind} of apiVersion {api_version} is not known; known are {}",
+        known()
+    )]
+    Core { kind: String, api_version: String },
+    /// The App Mesh group has no such kind.
+    #[error("{version} has no kind {0}; it has {names}", version = crd::API_VERSION, names = Kind::ALL.map(Kind::name).join(", "))]
+    Mesh(String),
+    /// An older version of the App Mesh group.
+    #[error(
+        "{group}/{0} is not read; rewrite it as {version}: put routes into a VirtualRouter of its own that the VirtualService \
+         names as its provider, replace meshName by a Mesh whose namespaceSelector selects the namespace, write \
+         serviceDiscovery.awsCloudMap or dns.hostname, add a podSelector, and set awsName to <name>-<namespace> to \
+         keep the names",
+        group = crd::GROUP,
+        version = crd::API_VERSION
+    )]
+    MeshVersion(String),
+}
+
+/// The decoding of documents of this kind.
 ///
 /// # Errors
-/// They are refused: one sentence that says why, and what to write instead.
-pub(super) fn format(api_version: &str, kind: &str) -> Result<Format, String> {
+/// The kind or its version is not supported.
+pub(super) fn format(api_version: &str, kind: &str) -> Result<Format, KindError> {
     let core = CORE.iter().find(|(_, name, _)| *name == kind);
     if let Some((version, _, decode)) = core
         && *version == api_version
@@ -131,33 +162,26 @@ pub(super) fn format(api_version: &str, kind: &str) -> Result<Format, String> {
         });
     }
     match core {
-        Some((version, ..)) => Err(format!(
-            "{kind} of apiVersion {api_version} is not known; write apiVersion: {version}"
-        )),
+        Some((expected, ..)) => Err(KindError::CoreVersion {
+            kind: kind.to_owned(),
+            api_version: api_version.to_owned(),
+            expected,
+        }),
         // Kinds of other groups are accepted: Kustomization, HelmRelease, Rollout.
         None if !OWN_GROUPS.contains(&group) => Ok(Format::NotRun { namespaced: true }),
-        None => Err(format!(
-            "kind {kind} of apiVersion {api_version} is not known; known are {}",
-            known()
-        )),
+        None => Err(KindError::Core {
+            kind: kind.to_owned(),
+            api_version: api_version.to_owned(),
+        }),
     }
 }
 
-fn mesh_kind(version: &str, kind: &str) -> Result<Format, String> {
-    if version == crd::VERSION {
-        return Kind::from_name(kind).map(Format::Mesh).ok_or_else(|| {
-            let names = Kind::ALL.map(Kind::name).join(", ");
-            format!("{} has no kind {kind}; it has {names}", crd::API_VERSION)
-        });
+fn mesh_kind(version: &str, kind: &str) -> Result<Format, KindError> {
+    if version != crd::VERSION {
+        return Err(KindError::MeshVersion(version.to_owned()));
     }
-    Err(format!(
-        "{}/{version} is not read; rewrite it as {}: put routes into a VirtualRouter of its own that the \
-         VirtualService names as its provider, replace meshName by a Mesh whose namespaceSelector selects the \
-         namespace, write serviceDiscovery.awsCloudMap or dns.hostname, add a podSelector, and set awsName to \
-         <name>-<namespace> to keep the names",
-        crd::GROUP,
-        crd::API_VERSION
-    ))
+    let known = Kind::from_name(kind).map(Format::Mesh);
+    known.ok_or_else(|| KindError::Mesh(kind.to_owned()))
 }
 
 /// The kinds that are run, for an error message. It would be unreadable with those that are accepted and not run.
@@ -170,8 +194,8 @@ fn known() -> String {
     format!("{}, and {mesh} ({})", core.join(", "), crd::API_VERSION)
 }
 
-/// Kind, path with `[*]` for every item, and the warning. Public walkthroughs carry these fields although no version of
-/// the kinds had them. Kubernetes pruned them, so those manifests worked: they are warnings whatever the strictness.
+/// Kind, path with `[*]` for every item, and the warning. Public walkthroughs have these fields although no version
+/// of the kinds had them. Kubernetes pruned them, so those manifests worked: they are warnings for every strictness.
 const TOLERATED_FIELDS: [(&str, &str, &str); 4] = [
     (
         "VirtualRouter",

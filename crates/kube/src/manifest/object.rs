@@ -20,13 +20,13 @@ pub enum Object {
     ConfigMap(Box<ConfigMap>),
     /// A secret.
     Secret(Box<Secret>),
-    /// A pod of its own.
+    /// A bare pod.
     Pod(Box<Pod>),
     /// One of the seven mesh kinds.
     Mesh(Box<Resource>),
     /// A kind of Istio, as written. Its fields are not checked here.
     Istio(Box<Untyped>),
-    /// A kind that a real cluster would act on and that is not run here. Reading it gave a warning.
+    /// A kind that a real cluster would run and that is not run here. Reading it gave a warning.
     NotRun(Box<Untyped>),
 }
 

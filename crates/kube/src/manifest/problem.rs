@@ -1,24 +1,23 @@
-//! What is wrong with a set of manifests, and where.
+//! Problems of manifests, with their position.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::FieldPath;
 
-/// Whether a problem stops the set from being used.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It does not.
+    /// The manifests can be used.
     Warning,
-    /// It does.
+    /// The manifests cannot be used.
     Error,
 }
 
-/// One thing that is wrong, written as `file:line: Kind ns/name: field: what is wrong; what to do`. Whoever prints it
-/// says how severe it is.
+/// One problem, displayed as `file:line: Kind ns/name: field: problem; remedy`, without the severity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether it stops the set from being used.
+    /// The severity.
     pub severity: Severity,
     /// Name of the file, as given to [`read`](super::read).
     pub file: Arc<str>,
@@ -26,9 +25,9 @@ pub struct Problem {
     pub line: usize,
     /// `Kind ns/name`, when the document is an object.
     pub object: Option<String>,
-    /// The field at fault; the root when none is.
+    /// The field; the root when there is none.
     pub field: FieldPath,
-    /// What is wrong, and what to do about it.
+    /// The problem and its remedy.
     pub message: String,
 }
 
@@ -45,7 +44,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a set of manifests: all files, all documents, one per line.
+/// The problems of a set of manifests: all files, all documents, one per line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 

@@ -4,7 +4,7 @@ fn read_text(text: &str) -> Result<Manifests, Problems> {
     read(&[Source::new("app.yaml", text)], &Options::default())
 }
 
-/// The problems of a text that cannot be used, one per line.
+/// The problems of an invalid text, one per line.
 fn problems(text: &str) -> String {
     read_text(text)
         .expect_err("the text has an error")
@@ -162,7 +162,7 @@ spec:
 }
 
 #[test]
-fn strays_of_public_walkthroughs_are_warnings_even_when_strict() {
+fn tolerated_fields_of_public_walkthroughs_are_warnings_even_when_strict() {
     let manifests = read_text(
         "apiVersion: appmesh.k8s.aws/v1beta2
 kind: VirtualRouter
@@ -554,7 +554,7 @@ fn apply_order_puts_what_is_needed_first() {
     );
 }
 
-/// Every prefix of a manifest, and every manifest with one character replaced, is read or refused.
+/// Every prefix of a manifest, and every manifest with one character replaced, is read or rejected.
 #[test]
 fn damaged_text_never_panics() {
     let text = format!("{NODE}---\na: &a {{<<: *a, b: [1, \"x\"]}}\nc: *a\n");

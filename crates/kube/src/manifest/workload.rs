@@ -1,7 +1,7 @@
-//! The rules for workloads and services that the types do not express and without which nothing could run.
+//! Rules for workloads and services that the types do not express and without which nothing could run.
 //!
-//! The API server checks far more. These are the ones whose violation would otherwise surface as a pod that
-//! never starts or a service without endpoints.
+//! The API server checks far more. A violation of these would otherwise surface as a pod that never starts or a
+//! service without endpoints.
 
 use std::collections::BTreeSet;
 
