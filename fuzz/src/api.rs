@@ -10,7 +10,7 @@ use crate::{
     message,
 };
 use http::request::Parts;
-use tombolo_store::{FullState, dump};
+use tombolo_store::{FullState, export};
 
 /// Requests of one input.
 const MOST: usize = 8;
@@ -76,9 +76,9 @@ fn check_envelope(request: &Parts, answer: &Answer) {
 fn check_export(session: &Session) {
     let state = FullState::of(&session.store.view());
     let mut text = Vec::new();
-    dump::write(&state, &mut text).expect("memory takes everything");
+    export::write(&state, &mut text).expect("memory takes everything");
     let text = String::from_utf8(text).expect("exports are text");
-    let read = dump::read(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    let read = export::read(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     assert_eq!(read, state, "{text}");
 }
 

@@ -3,7 +3,7 @@
 //! Whatever it is: no panic, and every problem stands on a line of the text. What is read is written and
 //! read again as the same.
 
-use tombolo_store::dump;
+use tombolo_store::export;
 
 /// The target.
 pub fn run(data: &[u8]) {
@@ -12,12 +12,12 @@ pub fn run(data: &[u8]) {
     };
     // For YAML, a carriage return by itself ends a line, too.
     let lines = text.split(['\n', '\r']).count() + 1;
-    match dump::read(text) {
+    match export::read(text) {
         Ok(state) => {
             let mut written = Vec::new();
-            dump::write(&state, &mut written).expect("memory takes everything");
+            export::write(&state, &mut written).expect("memory takes everything");
             let written = String::from_utf8(written).expect("exports are text");
-            assert_eq!(dump::read(&written), Ok(state), "{written}");
+            assert_eq!(export::read(&written), Ok(state), "{written}");
         }
         Err(problems) => {
             assert!(!problems.is_empty());

@@ -1,8 +1,8 @@
 //! One local cluster: its objects, and the controllers that turn Deployments into pods and give Services addresses.
 
 pub(crate) mod apply;
+pub(crate) mod deletion;
 pub(crate) mod deployment;
-pub(crate) mod garbage_collector;
 mod kind;
 pub(crate) mod limits;
 mod mesh_object_cache;
@@ -85,7 +85,7 @@ impl Cluster {
         self.objects.write(|objects| {
             for _ in 0..MAX_PASSES {
                 let before = objects.revision();
-                garbage_collector::reconcile(objects, now);
+                deletion::reconcile(objects, now);
                 service_allocator::reconcile(objects, self.services);
                 deployment::reconcile(objects, &context);
                 replica_set::reconcile(objects, &context);

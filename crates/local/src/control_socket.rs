@@ -2,7 +2,7 @@
 
 mod client;
 pub(crate) mod exec_and_logs;
-mod exec_protocol;
+mod exec_fd_passing;
 pub(crate) mod run_dir;
 mod selection;
 pub(crate) mod server;

@@ -18,9 +18,9 @@ use tombolo_telemetry::ErrorChain;
 
 use crate::cluster::Cluster;
 use crate::control_socket::Info;
-use crate::inter_cluster_network::Network;
 use crate::kubelet::Kubelet;
 use crate::load_balancers::LoadBalancers;
+use crate::network::Network;
 use crate::progress::{Event, Progress, encode};
 use crate::up::Options;
 use control_plane_process::ControlPlaneProcess;

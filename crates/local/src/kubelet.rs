@@ -27,7 +27,7 @@ use tombolo_telemetry::supervisor::catch_panic;
 
 use crate::cluster::Cluster;
 use crate::container_runtime::{ContainerRuntime, Process};
-use crate::inter_cluster_network::ip_allocation::PodAddresses;
+use crate::network::ip_allocation::PodAddresses;
 use container_log::Log;
 use container_spec::ContainerConfig;
 

@@ -17,12 +17,12 @@ mod cluster;
 mod container_runtime;
 pub mod control_socket;
 pub mod daemon;
-mod image_commands;
-mod inter_cluster_network;
+mod images_file;
 mod kubelet;
 mod load_balancers;
 mod mesh_controller;
+mod network;
 pub mod progress;
 pub mod up;
 
-pub use inter_cluster_network::network_policy::parse_ports;
+pub use network::security_group::parse_ports;

@@ -1,6 +1,6 @@
 //! Import of a state, for the server and for commands that open a store themselves.
 
-use tombolo_store::{ReplaceError, Store, dump};
+use tombolo_store::{ReplaceError, Store, export};
 
 /// The reason why nothing was imported.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum ImportError {
 /// The store is unchanged then.
 pub async fn import(store: &Store, text: Vec<u8>, overwrite: bool) -> Result<u64, ImportError> {
     let read = tokio::task::spawn_blocking(move || match std::str::from_utf8(&text) {
-        Ok(text) => dump::read(text)
+        Ok(text) => export::read(text)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>()),
         Err(error) => {
             let before = &text[..error.valid_up_to()];

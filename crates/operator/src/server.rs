@@ -41,8 +41,8 @@ async fn export(State(store): State<Store>) -> Response {
     tokio::task::spawn_blocking(move || {
         let state = tombolo_store::FullState::of(&store.view());
         let mut out = io::BufWriter::with_capacity(CHUNK, ChunkWriter(chunks));
-        let written =
-            tombolo_store::dump::write(&state, &mut out).and_then(|()| io::Write::flush(&mut out));
+        let written = tombolo_store::export::write(&state, &mut out)
+            .and_then(|()| io::Write::flush(&mut out));
         if let Err(error) = written {
             tracing::debug!(%error, "an export was not read to its end");
         }

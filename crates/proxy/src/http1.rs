@@ -21,7 +21,7 @@ mod framing;
 pub mod fuzzing;
 mod head;
 pub(crate) mod header_pool;
-mod request_target;
+mod request_line;
 mod server;
 #[cfg(test)]
 mod tests;

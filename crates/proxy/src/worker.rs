@@ -1,6 +1,6 @@
 //! One worker: a thread with its own runtime, sockets, upstream connections and counters.
 
-pub(crate) mod accept;
+pub(crate) mod active_listener;
 mod serve_http;
 
 use std::cell::{Cell, RefCell};
@@ -25,7 +25,7 @@ use crate::metrics::{HttpStats, ListenerStats, Registry, Shard, TcpStats};
 use crate::original_dst::ListenerAddresses;
 use crate::upstream::{ClusterContext, ThreadLocalCluster};
 
-use accept::ActiveListener;
+use active_listener::ActiveListener;
 
 /// The interval of housekeeping: idle connections and log buffers.
 const TICK: Duration = Duration::from_millis(250);

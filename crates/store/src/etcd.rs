@@ -18,7 +18,7 @@ mod options;
 mod proto;
 mod replica;
 mod write;
-mod write_fairness;
+mod write_pacer;
 
 pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};

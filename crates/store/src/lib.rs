@@ -11,9 +11,9 @@
 
 #![forbid(unsafe_code)]
 
-pub mod dump;
 mod election;
 pub mod etcd;
+pub mod export;
 mod full_state;
 mod local_engine;
 mod local_writer;

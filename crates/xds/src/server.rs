@@ -3,8 +3,8 @@
 //! Each stream has its own task and [`session`], so a proxy that does not read blocks no other: its snapshots coalesce
 //! in the `watch` channel until it reads again.
 
-mod codec;
 pub mod connected_proxies;
+mod grpc_framing;
 mod incoming;
 mod metrics;
 pub mod session;
@@ -26,8 +26,8 @@ use tonic::metadata::MetadataMap;
 
 pub use source::{Peer, Snapshots, Source};
 
-use self::codec::Requests;
 use self::connected_proxies::ConnectedProxies;
+use self::grpc_framing::Requests;
 use self::incoming::{ConnectedPeer, Limits};
 use self::metrics::Metrics;
 use self::session::ProtocolVariant;

@@ -15,7 +15,7 @@ const SUFFIX: usize = 5;
 pub(crate) struct NameGenerator(Mutex<fastrand::Rng>);
 
 impl NameGenerator {
-    /// Applies a document together with the namespace; the outcomes, or the first problem.
+    /// A generator whose names and uids follow from the seed.
     pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(fastrand::Rng::with_seed(seed)))
     }

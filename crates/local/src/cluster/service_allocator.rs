@@ -8,7 +8,7 @@ use tombolo_kube::ObjectExt;
 use tombolo_linux::fabric::Ipv4Range;
 
 use super::object_store::Objects;
-use crate::inter_cluster_network::ip_allocation;
+use crate::network::ip_allocation;
 
 /// The cluster IPs and node ports in use.
 #[derive(Default)]

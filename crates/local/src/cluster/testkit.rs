@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::jiff::Timestamp;
 use tombolo_kube::manifest::{self, Source};
 
-use super::{Cluster, Key, Kind, NameGenerator, ObjectStore, apply, garbage_collector};
+use super::{Cluster, Key, Kind, NameGenerator, ObjectStore, apply, deletion};
 
 /// The manifest of the namespace `shop`, to which other documents are appended.
 pub(crate) const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n";
@@ -56,7 +56,7 @@ pub(crate) fn delete(cluster: &Cluster, kind: Kind, name: &str, grace_seconds: O
     let key = Key::new(kind, "shop", name);
     let now = Timestamp::UNIX_EPOCH;
     let objects = &cluster.objects;
-    assert!(objects.write(|objects| garbage_collector::delete(objects, &key, grace_seconds, now)));
+    assert!(objects.write(|objects| deletion::delete(objects, &key, grace_seconds, now)));
 }
 
 /// Makes a pod of the namespace `shop` ready at an address, as its worker does.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::exec_protocol;
+use super::exec_fd_passing;
 use super::run_dir::{self, RunDirError};
 use super::types::*;
 
@@ -209,7 +209,7 @@ impl Client {
         query: &ExecQuery,
         signals: tokio::sync::mpsc::Receiver<i32>,
     ) -> Result<i32, Error> {
-        exec_protocol::run(&self.dir.join(run_dir::EXEC), query, signals).await
+        exec_fd_passing::run(&self.dir.join(run_dir::EXEC), query, signals).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::net::UnixListener;
 use tombolo_kube::{ObjectExt, PodExt, PodSpecExt};
 use tombolo_linux::container::ExecSpec;
 
-use super::exec_protocol::{self, Caller};
+use super::exec_fd_passing::{self, Caller};
 use super::selection;
 use super::server::{Input, Shared};
 use super::types::{ErrorResponse, LogQuery};
@@ -151,7 +151,8 @@ pub(crate) async fn serve_exec(listener: UnixListener, daemon: Arc<Daemon>) {
     accept_loop::run("exec", listener, MAX_CALLERS, |stream| {
         let daemon = daemon.clone();
         async move {
-            match tokio::task::spawn_blocking(move || exec_protocol::read(stream.into_std()?)).await
+            match tokio::task::spawn_blocking(move || exec_fd_passing::read(stream.into_std()?))
+                .await
             {
                 Ok(Ok(caller)) => exec(&daemon, caller).await,
                 Ok(Err(error)) => tracing::debug!(%error, "exec request not understood"),

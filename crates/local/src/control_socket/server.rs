@@ -13,9 +13,9 @@ use tombolo_kube::manifest::{self, Manifests, Problem, Strictness};
 
 use super::selection::{self, Selector};
 use super::types::*;
-use crate::cluster::{Cluster, Key, apply, garbage_collector, limits, now};
+use crate::cluster::{Cluster, Key, apply, deletion, limits, now};
 use crate::daemon::Daemon;
-use crate::inter_cluster_network::network_policy::NetworkPolicy;
+use crate::network::security_group::NetworkPolicy;
 
 /// Maximum bytes of a request.
 const MAX_REQUEST: usize = 32 << 20;
@@ -191,7 +191,7 @@ async fn delete(
     };
     cluster.objects.write(|objects| {
         for key in &keys {
-            garbage_collector::delete(objects, key, request.grace_seconds, now());
+            deletion::delete(objects, key, request.grace_seconds, now());
         }
     });
     Ok(Json(keys.iter().map(ToString::to_string).collect()))

@@ -7,8 +7,8 @@ use serde_json::Value;
 use tombolo_kube::manifest::Strictness;
 
 pub use crate::cluster::apply::{Applied, Outcome};
-pub use crate::inter_cluster_network::diagnosis::Finding;
-pub use crate::inter_cluster_network::network_policy::{PortRule, RuleView};
+pub use crate::network::diagnosis::Finding;
+pub use crate::network::security_group::{PortRule, RuleView};
 use crate::progress::Event;
 
 /// Names, addresses and clusters of a runtime.

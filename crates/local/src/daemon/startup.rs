@@ -26,13 +26,13 @@ use crate::cluster::{Cluster, Key, Kind, NameGenerator, ObjectStore, now, sideca
 use crate::container_runtime::ContainerRuntime;
 use crate::container_runtime::linux::LinuxRuntime;
 use crate::control_socket::{ClusterInfo, Info, exec_and_logs, run_dir, server};
-use crate::inter_cluster_network::network_policy::NetworkPolicy;
-use crate::inter_cluster_network::{Network, ip_allocation};
 use crate::kubelet::Kubelet;
 use crate::kubelet::container_log::Log;
 use crate::kubelet::container_spec::{ContainerConfig, XDS_ENDPOINT};
 use crate::load_balancers::{Listen, LoadBalancers};
 use crate::mesh_controller;
+use crate::network::security_group::NetworkPolicy;
+use crate::network::{Network, ip_allocation};
 use crate::progress::{Event, Progress, encode};
 use crate::up::{Errors, Options, ProxyKind, preflight, sidecar_config};
 

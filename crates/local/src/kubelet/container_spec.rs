@@ -17,7 +17,7 @@ use super::volumes::{self, VolumeError};
 use crate::cluster::Objects;
 use crate::cluster::service_view::hostname;
 use crate::cluster::sidecar_injector::is_proxy;
-use crate::image_commands::Images;
+use crate::images_file::Images;
 
 /// The variable that marks the init container that sets up interception.
 const INTERCEPT: &str = "APPMESH_START_ENABLED";

@@ -8,7 +8,7 @@ use tombolo_kube::{PodSpecExt, Violation};
 
 use super::security_context;
 use crate::cluster::limits::pod_spec;
-use crate::image_commands::Images;
+use crate::images_file::Images;
 
 /// Host directories whose content pods do not see, and what they see instead.
 const HIDDEN: [(&str, &str); 3] = [

@@ -1,6 +1,6 @@
 //! Probes: startup, readiness and liveness of a container.
 
-mod protocols;
+mod http_and_grpc;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -148,14 +148,14 @@ impl Prober {
                 headers,
             } => {
                 let stream = connect(sandbox, *address).await?;
-                match protocols::get(stream, host, path, headers).await? {
+                match http_and_grpc::get(stream, host, path, headers).await? {
                     200..400 => Ok(()),
                     status => Err(ProbeError::HttpStatus(status)),
                 }
             }
             Action::Grpc { address, service } => {
                 let stream = connect(sandbox, *address).await?;
-                protocols::grpc(stream, *address, service).await
+                http_and_grpc::grpc(stream, *address, service).await
             }
             Action::Tcp(address) => connect(sandbox, *address).await.map(drop),
             Action::Exec(argv, handle) => {

@@ -9,7 +9,7 @@ use super::*;
 use crate::cluster::testkit::{NAMESPACE, apply_to, cluster_of, delete};
 use crate::cluster::{Key, Kind, Objects};
 use crate::container_runtime::fake::{FakeProcess, FakeRuntime};
-use crate::image_commands::Images;
+use crate::images_file::Images;
 
 struct Fixture {
     runtime: FakeRuntime,

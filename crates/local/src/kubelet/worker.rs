@@ -23,7 +23,7 @@ use super::status::{ContainerIndex, ContainerRecord, Phase, PodRecord, restarts}
 use super::{Kubelet, RunningPod};
 use crate::cluster::{Key, Kind, Object, now};
 use crate::container_runtime::PodSandbox;
-use crate::inter_cluster_network::blocking;
+use crate::network::blocking;
 
 /// Pause before a failed setup step is repeated.
 const SETUP_RETRY: Duration = Duration::from_secs(1);

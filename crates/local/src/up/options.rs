@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_kube::manifest::{self, Manifests, Problem};
 
 pub use crate::control_socket::Source;
-pub use crate::inter_cluster_network::network_policy::{Policy, PortRule};
+pub use crate::network::security_group::{Policy, PortRule};
 
 /// Maximum bytes of a manifest file.
 const MAX_BYTES: u64 = 8 << 20;

@@ -22,10 +22,10 @@ use crate::cluster::{
     Cluster, Key, Kind, NameGenerator, ObjectStore, Objects, apply, deployment, now,
 };
 use crate::control_socket::{RunDirError, run_dir};
-use crate::image_commands::Images;
-use crate::inter_cluster_network::{check_rule, ip_allocation};
+use crate::images_file::Images;
 use crate::kubelet::manifest_warnings;
 use crate::mesh_controller;
+use crate::network::{check_rule, ip_allocation};
 
 /// Values that follow from the options alone.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tombolo_kube::inject::{InjectConfig, Tracing, XrayDaemon};
 
 use super::options::{Options, ProxyKind};
-use crate::image_commands::{Entry, Images};
+use crate::images_file::{Entry, Images};
 
 /// The images that the App Mesh controller injects into pods.
 const SIDECAR: &str = "public.ecr.aws/appmesh/aws-appmesh-envoy:v1.34.13.3-prod";

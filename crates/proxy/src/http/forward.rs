@@ -1,6 +1,6 @@
 //! Forwarding: selects a cluster, rewrites the request, and builds the response from the result.
 
-mod upstream_request;
+mod attempts;
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -19,8 +19,8 @@ use tombolo_telemetry::ErrorChain;
 
 use super::deadline_timer::after;
 use super::deadlines::{Deadlines, Expired};
-use super::incoming_body::IncomingBody;
 use super::local_reply::LocalReply;
+use super::received_body::IncomingBody;
 use super::response_body::{BodyForwarder, ResponseBody, ResponseContent, ResponseContext};
 use super::upgrade::Tunnel;
 use super::upstream_request_body::{BodyProgress, ReplayBuffer};
@@ -32,9 +32,7 @@ use crate::config::route::Route;
 use crate::upstream::ThreadLocalCluster;
 use crate::upstream::connect::ConnectError;
 
-use upstream_request::{
-    AttemptError, RequestBody, RequestFailure, UpstreamRequest, UpstreamResponse,
-};
+use attempts::{AttemptError, Attempts, RequestBody, RequestFailure, UpstreamResponse};
 
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
@@ -120,7 +118,7 @@ impl RequestContext<'_> {
                 .idle_timeout
                 .unwrap_or(session.manager.stream_idle_timeout),
         };
-        let upstream_request = UpstreamRequest {
+        let attempts = Attempts {
             request: self,
             cluster: &cluster,
             runtime: runtime.clone(),
@@ -141,15 +139,15 @@ impl RequestContext<'_> {
             current: RefCell::default(),
         };
         let outcome = {
-            let run = pin!(upstream_request.run());
+            let run = pin!(attempts.run());
             let expiry = |cx: &Context<'_>| {
                 progress.watch(cx);
                 deadlines.next(&progress, started)
             };
             self.timer().race(run, expiry).await
         };
-        let late = upstream_request.current.take();
-        drop(upstream_request);
+        let late = attempts.current.take();
+        drop(attempts);
         if let (Ok(Err(_)), Some(status)) = (&outcome, progress.failure()) {
             let text = status.canonical_reason().unwrap_or_default();
             return self

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::deadline_timer::DeadlineTimer;
-use super::incoming_body::{
+use super::received_body::{
     CONNECTION_WINDOW, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
 };
 use super::{Session, handle};

@@ -13,7 +13,7 @@ use super::access_log_entry::AccessLogEntry;
 use super::deadline_timer::DeadlineTimer;
 use super::deadlines::{Deadlines, Expired};
 use super::http2::Stream;
-use super::incoming_body::{BodyError, IncomingBody, PollFrame};
+use super::received_body::{BodyError, IncomingBody, PollFrame};
 use super::upgrade::Tunnel;
 use super::upstream_request_body::BodyProgress;
 use crate::config::matcher::is_grpc;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::incoming_body::{BodyError, IncomingBody, PollFrame};
+use super::received_body::{BodyError, IncomingBody, PollFrame};
 use crate::http1::BodyDecodeError;
 
 /// The progress of reading a request's body from the client. A request without a body is complete from its start.

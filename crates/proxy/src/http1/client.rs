@@ -18,7 +18,7 @@ use super::deferred_writes::{PendingWrite, WriteCoalescer};
 use super::encode::{self, BodyLength, Encoder, OutgoingHead};
 use super::framing::Framing;
 use super::head::{self, Limits, ResponseHead};
-use crate::http::incoming_body::{IncomingBody, PollFrame};
+use crate::http::received_body::{IncomingBody, PollFrame};
 use crate::http::upstream_request_body::OutgoingBody;
 use crate::upstream::connection_pool::ConnectionGuard;
 

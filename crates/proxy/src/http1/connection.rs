@@ -10,7 +10,7 @@ use super::body_decoder::{BodyDecodeError, BodyPart, Decoder};
 use super::buffered_stream::BufferedStream;
 use super::framing::Framing;
 use super::head::HeadFinder;
-use crate::http::incoming_body::PollFrame;
+use crate::http::received_body::PollFrame;
 
 pub(super) struct Connection {
     pub(super) stream: BufferedStream,

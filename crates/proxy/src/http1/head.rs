@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::framing::{ContentLength, Framing, content_length, digits, has_token, is_chunked};
-use super::{header_pool, request_target};
+use super::{header_pool, request_line};
 
 /// Maximum header fields that are parsed on the stack; larger limits use the heap.
 const STACK_FIELDS: usize = 100;
@@ -252,10 +252,10 @@ fn parse_request<'b>(
         return Err(ParseError::TargetTooLong);
     }
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| ParseError::Syntax)?;
-    if !request_target::is_method(&method) {
+    if !request_line::is_method(&method) {
         return Err(ParseError::Syntax);
     }
-    let uri = request_target::parse(&method, head.slice_ref(target.as_bytes()))?;
+    let uri = request_line::parse(&method, head.slice_ref(target.as_bytes()))?;
     let version = version(parsed.version);
     let mut alive = KeepAlive::of(version);
     let mut headers = header_pool::take(parsed.headers.len() + ADDED_FIELDS);

@@ -19,7 +19,7 @@ use super::encode::RequestMeta;
 use super::framing::Framing;
 use super::head::{self, Limits, ParseError, RequestHead};
 use crate::config::http_connection_manager::HttpConnectionManager;
-use crate::http::incoming_body::{IncomingBody, PollFrame};
+use crate::http::received_body::{IncomingBody, PollFrame};
 use crate::http::{Session, handle};
 use respond::NextState;
 

@@ -17,7 +17,7 @@ use super::{ThreadLocalCluster, Upstream};
 use crate::cluster_runtime::{CircuitBreaker, CircuitBreakers, ClusterRuntime};
 use crate::descriptor_budget::Descriptor;
 use crate::generation::LocalArc;
-use crate::http::incoming_body::IncomingBody;
+use crate::http::received_body::IncomingBody;
 use crate::http::upstream_request_body::OutgoingBody;
 use crate::http1::{
     BufferedStream, Limits, OutgoingHead, SendError, UpstreamConnection, WriteCoalescer,

@@ -19,7 +19,7 @@ use super::connect::ConnectError;
 use super::connection_pool::{AcquireError, ConnectionGuard, PendingRequest};
 use super::{ThreadLocalCluster, Upstream};
 use crate::config::cluster;
-use crate::http::incoming_body::{
+use crate::http::received_body::{
     CONNECTION_WINDOW, HTTP2_FIELDS, IncomingBody, SEND_BUFFER, STREAM_WINDOW, http2_header_list,
 };
 use crate::http::upstream_request_body::OutgoingBody;

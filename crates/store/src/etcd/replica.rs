@@ -10,7 +10,7 @@ use super::{
     options::Options,
     proto::{Event, EventType, WatchResponse},
     write::Batch,
-    write_fairness::WritePacer,
+    write_pacer::WritePacer,
 };
 use crate::{
     record_codec,

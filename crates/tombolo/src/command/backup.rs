@@ -8,7 +8,7 @@ use std::{
 };
 use tombolo_api::client::Endpoint;
 use tombolo_operator::{Client, ImportError};
-use tombolo_store::{FullState, dump};
+use tombolo_store::{FullState, export};
 
 /// Write the whole state of a control plane as YAML: a backup, or something to read.
 #[derive(clap::Args)]
@@ -127,7 +127,7 @@ impl Location {
     async fn export(&self, out: &mut impl Write) -> Result<(), Error> {
         if self.storage.is_named() {
             let state = FullState::of(&self.storage.open().await?.view());
-            return Ok(dump::write(&state, out)?);
+            return Ok(export::write(&state, out)?);
         }
         Ok(self.client()?.export(out).await?)
     }

@@ -2,7 +2,7 @@
 //! response.
 //!
 //! [`Session`] is the same for both protocols; [`delta`] and [`sotw`] translate their messages. Requests and snapshots
-//! go in, [`Push`]es come out of [`Session::next_push`]:
+//! go in, [`Response`]es come out of [`Session::next_push`]:
 //!
 //! - at most one response of a kind is in flight; changes meanwhile are coalesced;
 //! - additions and changes are sent in [`Kind::PUSH_ORDER`]; removals are sent in [`Kind::REMOVAL_ORDER`] once all
@@ -18,7 +18,7 @@
 
 mod cow_map;
 pub mod delta;
-mod push;
+mod response;
 pub mod sotw;
 mod type_state;
 mod warming;
@@ -32,7 +32,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use self::push::Push;
+pub use self::response::Response;
 use self::type_state::{Changes, InFlight, SentVersion, TypeState};
 use self::warming::Warming;
 use crate::resource::{Kind, Resource};
@@ -159,7 +159,7 @@ impl Session {
     }
 
     /// The next response, if there is one to send now.
-    pub fn next_push(&mut self) -> Option<Push> {
+    pub fn next_push(&mut self) -> Option<Response> {
         let push = Kind::PUSH_ORDER
             .into_iter()
             .find_map(|kind| self.changes(kind))
@@ -216,7 +216,7 @@ impl Session {
     }
 
     /// A response with the new and changed resources of a kind, and subscribed names that do not exist.
-    fn changes(&mut self, kind: Kind) -> Option<Push> {
+    fn changes(&mut self, kind: Kind) -> Option<Response> {
         if matches!(kind, Kind::Listener | Kind::Route)
             && (self.has_unsent_clusters() || self.waits_for_warming())
         {
@@ -265,7 +265,7 @@ impl Session {
     }
 
     /// A response with the removed resources of a kind, once the client does not use them any more.
-    fn removals(&mut self, kind: Kind) -> Option<Push> {
+    fn removals(&mut self, kind: Kind) -> Option<Response> {
         let state = &self.types[kind.index()];
         if state.in_flight.is_some() || state.maybe_removed.is_empty() || self.is_in_use(kind) {
             return None;
@@ -366,7 +366,7 @@ impl Session {
         resources: Vec<Arc<Resource>>,
         removed: Vec<Arc<str>>,
         removes: bool,
-    ) -> Push {
+    ) -> Response {
         self.serial += 1;
         let (serial, revision) = (self.serial, self.snapshot.revision());
         let nonce = serial.to_string();
@@ -381,7 +381,7 @@ impl Session {
             full_list,
             removes,
         });
-        Push {
+        Response {
             kind,
             nonce,
             revision,

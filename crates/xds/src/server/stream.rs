@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
-use super::codec::{Requests, message, trailers};
 use super::connected_proxies::Entry;
+use super::grpc_framing::{Requests, message, trailers};
 use super::incoming::OpenStream;
 use super::metrics::Metrics;
 use super::session::{AckOrNack, ProtocolVariant, Session};

@@ -33,16 +33,16 @@ pub(super) fn mesh(revision: u64, clusters: &[(&str, u32)]) -> Snapshot {
 }
 
 /// A push, decoded as a delta client does.
-pub(crate) fn delta_response(push: &Push) -> DeltaDiscoveryResponse {
+pub(crate) fn delta_response(push: &Response) -> DeltaDiscoveryResponse {
     decoded(push, Protocol::Delta)
 }
 
 /// A push, decoded as a client of the state-of-the-world protocol does.
-pub(super) fn sotw_response(push: &Push) -> DiscoveryResponse {
+pub(super) fn sotw_response(push: &Response) -> DiscoveryResponse {
     decoded(push, Protocol::Sotw)
 }
 
-fn decoded<M: Message + Default>(push: &Push, protocol: Protocol) -> M {
+fn decoded<M: Message + Default>(push: &Response, protocol: Protocol) -> M {
     let mut bytes = Vec::new();
     push.encode(protocol, &mut bytes);
     let bound = push.max_encoded_len(protocol);

@@ -1,4 +1,4 @@
-//! Network policy between clusters: a default, and rules that users add. They take the place of security groups.
+//! Rules between clusters, in place of the security groups of a VPC: a default, and what users allow or deny.
 
 use std::collections::BTreeMap;
 use std::fmt;

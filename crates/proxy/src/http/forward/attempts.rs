@@ -12,8 +12,8 @@ use hyper::body::Body;
 
 use super::super::RequestContext;
 use super::super::deadline_timer::after;
-use super::super::incoming_body::{HTTP2_FIELDS, IncomingBody};
 use super::super::local_reply::{grpc_status, http_from_grpc};
+use super::super::received_body::{HTTP2_FIELDS, IncomingBody};
 use super::super::upstream_request_body::{BodyProgress, OutgoingBody, ReplayBuffer};
 use super::{ATTEMPT_COUNT, target};
 use crate::cluster_runtime::{ClusterRuntime, Host};
@@ -32,7 +32,7 @@ const MAX_UNSENT_ATTEMPTS: u32 = 5;
 const HOST_SELECTION_ATTEMPTS: u32 = 3;
 
 /// One request to one cluster.
-pub(super) struct UpstreamRequest<'a> {
+pub(super) struct Attempts<'a> {
     pub(super) request: &'a RequestContext<'a>,
     pub(super) cluster: &'a Rc<ThreadLocalCluster>,
     pub(super) runtime: LocalArc<ClusterRuntime>,
@@ -87,7 +87,7 @@ pub(super) struct RequestFailure {
     pub(super) attempts: u32,
 }
 
-impl UpstreamRequest<'_> {
+impl Attempts<'_> {
     /// Makes attempts until one returns a response that must not, or cannot, be retried.
     pub(super) async fn run(&self) -> Result<UpstreamResponse, RequestFailure> {
         let session = self.request.session;

@@ -10,7 +10,7 @@ use crate::resource::{Kind, Resource};
 
 /// A discovery response to send.
 #[derive(Clone, Debug)]
-pub struct Push {
+pub struct Response {
     /// The kind of the resources.
     pub kind: Kind,
     /// The nonce, unique within the stream.
@@ -29,7 +29,7 @@ const TYPE_URL: u32 = 4;
 const NONCE: u32 = 5;
 const REMOVED_RESOURCES: u32 = 6;
 
-impl Push {
+impl Response {
     /// Appends the encoded `DeltaDiscoveryResponse` or `DiscoveryResponse`, assembled from the encoded resources.
     pub(crate) fn encode(&self, protocol: Protocol, buffer: &mut impl BufMut) {
         put_text(VERSION, &self.revision.to_string(), buffer);

@@ -14,7 +14,7 @@ use prost::Message;
 use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 
-use super::session::{Protocol, Push};
+use super::session::{Protocol, Response};
 
 /// The length of a message's prefix: the compressed flag (1 byte) and the length of the message (4 bytes).
 const PREFIX_BYTES: usize = 5;
@@ -93,7 +93,7 @@ impl<M: Message + Default> Requests<M> {
 /// # Errors
 ///
 /// If the response exceeds the limit of a gRPC message, 4 GiB.
-pub(super) fn message(push: &Push, protocol: Protocol) -> Result<Bytes, Status> {
+pub(super) fn message(push: &Response, protocol: Protocol) -> Result<Bytes, Status> {
     let mut buffer = BytesMut::with_capacity(PREFIX_BYTES + push.max_encoded_len(protocol));
     buffer.put_bytes(0, PREFIX_BYTES);
     push.encode(protocol, &mut buffer);

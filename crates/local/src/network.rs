@@ -1,10 +1,10 @@
 //! The network between clusters: addresses, rules, cluster DNS, and the diagnosis of refused calls.
 
-pub(crate) mod cluster_dns;
 pub(crate) mod diagnosis;
+pub(crate) mod dns_zone;
 pub(crate) mod ip_allocation;
-pub(crate) mod network_policy;
 pub(crate) mod port_set;
+pub(crate) mod security_group;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::cluster::service_view::{ServiceView, services};
 use crate::cluster::{Cluster, Kind};
 use crate::container_runtime::ContainerRuntime;
 use diagnosis::{DeniedFlow, Finding, expected_flows, findings};
-use network_policy::{NetworkPolicy, PortRule, RuleView};
 use port_set::PortSet;
+use security_group::{NetworkPolicy, PortRule, RuleView};
 
 /// Interval at which refused packets are counted, and at which unchanged rules are applied to the kernel again.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
@@ -103,7 +103,7 @@ impl Network {
         let mut zones = Vec::new();
         for cluster in &self.clusters {
             let services = cluster.objects.read(services);
-            zones.push(cluster_dns::zone(cluster, &services));
+            zones.push(dns_zone::zone(cluster, &services));
             let services = services.iter();
             rules
                 .services
