@@ -16,6 +16,7 @@ pub mod export;
 pub mod http1;
 pub mod manifest;
 pub mod signature;
+pub mod token;
 pub mod upstream;
 
 mod base;
@@ -25,9 +26,10 @@ mod message;
 pub type Body = fn(&[u8]);
 
 /// The name of each target, and its body.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("api", api::run),
     ("signature", signature::run),
+    ("token", token::run),
     ("dns", dns::run),
     ("upstream", upstream::run),
     ("http1", http1::run),

@@ -10,16 +10,28 @@ mod glob;
 mod key_store;
 mod managed;
 mod operator;
+mod role;
+mod session_keys;
 
 pub(crate) use key_store::{KeyStore, User};
 pub(crate) use operator::OperatorAction;
+pub(crate) use role::{TrustMatch, provider};
+pub(crate) use session_keys::{
+    Issued, SessionKeys, arn as session_arn, user_id as session_user_id,
+};
 
-use crate::hot_reload::{FileError, HotReload};
+use crate::{
+    hot_reload::{FileError, HotReload},
+    oidc::KeySets,
+};
 use std::{path::Path, sync::Arc};
 
 /// The keys of the last valid version of a credentials file. Clones share them.
 #[derive(Clone)]
-pub struct Credentials(HotReload<KeyStore, 1>);
+pub struct Credentials {
+    file: HotReload<KeyStore, 1>,
+    issuers: KeySets,
+}
 
 impl Credentials {
     /// Reads a credentials file.
@@ -27,18 +39,26 @@ impl Credentials {
     /// # Errors
     /// The file cannot be read, or is not valid.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        HotReload::open([path], read).map(Self)
+        Ok(Self {
+            file: HotReload::open([path], read)?,
+            issuers: KeySets::default(),
+        })
     }
 
     /// Reloads the file whenever it changes, and never returns. If the new version is not valid, the error
     /// is logged and the keys stay the same.
     pub async fn reload_on_change(self) {
-        self.0.reload_on_change().await;
+        self.file.reload_on_change().await;
     }
 
     /// The current keys.
     pub(crate) fn key_store(&self) -> Arc<KeyStore> {
-        self.0.load()
+        self.file.load()
+    }
+
+    /// The keys of the issuers in the file.
+    pub(crate) fn issuers(&self) -> &KeySets {
+        &self.issuers
     }
 }
 

@@ -1,6 +1,6 @@
 //! The context of a call that is authorized and parsed.
 
-use crate::access::User;
+use crate::{access::User, eks::Cluster, sts};
 use std::sync::Arc;
 use tombolo_model::{Command, Reply, Scope, View};
 use tombolo_store::{CommitError, Store};
@@ -16,6 +16,10 @@ pub(crate) struct Call<'a> {
     pub(crate) access_key: Option<String>,
     /// The caller; `None` in development mode, which has no users.
     pub(crate) user: Option<Arc<User>>,
+    /// The clusters that EKS knows.
+    pub(crate) clusters: Arc<Vec<Cluster>>,
+    /// What makes keys for callers of STS.
+    pub(crate) issuer: sts::Issuer<'a>,
     /// The id of the call in the answer, in the log and in the commit.
     pub(crate) request_id: &'a RequestId,
 }

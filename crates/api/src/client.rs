@@ -96,7 +96,7 @@ impl Client {
             method: Method::POST,
             target: "/".into(),
             operation: None,
-            body: Bytes::from_static(sts::Operation::GetCallerIdentity.form().as_bytes()),
+            body: Bytes::from_static(sts::CALLER_IDENTITY_FORM.as_bytes()),
         };
         let answer = self.transport.send(&call).await?;
         let account = sts::account(&String::from_utf8_lossy(&answer)).map(str::to_owned);

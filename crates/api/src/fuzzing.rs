@@ -1,5 +1,6 @@
 //! Internals for the fuzz targets (docs/decisions/0008). Not a stable interface.
 
+use crate::oidc::{KeySet, Token};
 use crate::sigv4::{AuthError, Claim, Secret, Signer, authorize, canonical, has_normal_path};
 use bytes::Bytes;
 use http::request::Parts;
@@ -63,6 +64,16 @@ impl Key<'_> {
         };
         verified().map_err(|refusal| format!("{refusal:?}"))
     }
+}
+
+/// Whether a token is signed by a key of a set.
+pub fn verifies_token(keys: &[u8], token: &str) -> bool {
+    let (Ok(keys), Ok(token)) = (KeySet::read(keys), Token::read(token)) else {
+        return false;
+    };
+    // As the server does before it asks the policies.
+    let _ = (token.check_time(1_700_000_000), token.claims().pod());
+    token.verify(&keys).is_ok()
 }
 
 /// The canonical request. `payload` is its last line.

@@ -8,7 +8,7 @@ use crate::{
     access::User,
     appmesh,
     call::Call,
-    cloudmap,
+    cloudmap, eks,
     error::ApiError,
     service::{Service, rpc_path},
     sigv4::AuthError,
@@ -25,6 +25,7 @@ use tombolo_model::Scope;
 pub(crate) enum Operation {
     AppMesh(appmesh::Request),
     CloudMap(cloudmap::Operation),
+    Eks(eks::Operation),
     Sts(sts::Operation),
     Tagging(tagging::Operation),
 }
@@ -125,6 +126,7 @@ impl Operation {
     ) -> Result<Self, ApiError> {
         match service {
             Service::AppMesh => appmesh::Request::read(request, body).map(Self::AppMesh),
+            Service::Eks => eks::Operation::read(request).map(Self::Eks),
             Service::Sts => sts::Operation::read(request, body).map(Self::Sts),
             Service::CloudMap | Service::Tagging => {
                 let name = rpc_name(protocol, request);
@@ -148,17 +150,20 @@ impl Operation {
             Self::AppMesh(request) => request.operation.name().into(),
             Self::CloudMap(operation) => operation.name().into(),
             Self::Tagging(operation) => operation.name().into(),
-            Self::Sts(sts::Operation::GetCallerIdentity) => "GetCallerIdentity".into(),
+            Self::Eks(operation) => operation.name().into(),
+            Self::Sts(operation) => operation.name().into(),
         }
     }
 
-    /// The action in policies: `appmesh:CreateMesh`. `None` for `GetCallerIdentity`, which is always allowed.
+    /// The action in policies: `appmesh:CreateMesh`. `None` for the operations of STS, which are always allowed.
     fn action(&self) -> Option<String> {
         let prefix = match self {
             Self::AppMesh(_) => "appmesh",
             Self::CloudMap(_) => "servicediscovery",
+            Self::Eks(_) => "eks",
             Self::Tagging(_) => "tag",
-            Self::Sts(sts::Operation::GetCallerIdentity) => return None,
+            // Who has a token is allowed by the role that the token is for.
+            Self::Sts(_) => return None,
         };
         Some(format!("{prefix}:{}", self.name()))
     }
@@ -169,7 +174,8 @@ impl Operation {
             Self::AppMesh(request) => request.operation.resource(scope),
             Self::CloudMap(operation) => operation.resource(scope),
             Self::Tagging(operation) => operation.resource(scope),
-            Self::Sts(sts::Operation::GetCallerIdentity) => ANY.to_owned(),
+            Self::Eks(operation) => operation.resource(scope),
+            Self::Sts(_) => ANY.to_owned(),
         }
     }
 
@@ -190,7 +196,8 @@ impl Operation {
             Self::AppMesh(request) => request.execute(call).await,
             Self::CloudMap(operation) => operation.execute(call).await,
             Self::Tagging(operation) => operation.execute(call).await,
-            Self::Sts(operation) => Ok(operation.execute(call)),
+            Self::Eks(operation) => operation.execute(call),
+            Self::Sts(operation) => operation.execute(call).await,
         }
     }
 }
@@ -226,7 +233,7 @@ pub(crate) fn absent_service(name: &str, protocol: Protocol) -> ApiError {
         status,
         "UnknownOperationException",
         format!(
-            "the service {name:?} is not here; this server answers appmesh, servicediscovery, sts and tagging"
+            "the service {name:?} is not here; this server answers appmesh, servicediscovery, eks (DescribeCluster), sts and tagging"
         ),
     )
 }

@@ -6,17 +6,20 @@ mod connections;
 mod tls;
 mod write_timeout;
 
+pub(crate) use admission::now;
 pub use tls::Tls;
 
 use crate::{
-    access::{Credentials, OperatorAction},
+    access::{Credentials, OperatorAction, SessionKeys},
     call::Call,
+    eks::Clusters,
     error::ApiError,
     metrics::Metrics,
     operation::{Operation, absent_service},
     random,
     service::{OPERATOR_SERVICE, Route, Service},
     sigv4::AuthError,
+    sts,
     wire::Protocol,
 };
 use admission::foreign_origin;
@@ -27,6 +30,7 @@ use std::{
     borrow::Cow,
     future::Future,
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
@@ -36,6 +40,8 @@ use tombolo_telemetry::{ErrorChain, RequestId, metrics::Registry};
 
 /// The maximum size of a verified operator's body in bytes, for imports of a full state.
 const MAX_OPERATOR_BODY: usize = 1 << 30;
+/// Bytes that a caller without keys may send: a token to get some for.
+const MAX_ANONYMOUS_BODY: usize = 64 << 10;
 
 /// The account, limits and timeouts of a server.
 #[derive(Clone, Debug)]
@@ -82,8 +88,10 @@ pub struct Server {
     open_routes: Vec<&'static str>,
     /// Absent in development mode, in which callers are not verified.
     credentials: Option<Credentials>,
+    clusters: Option<Clusters>,
     tls: Option<Tls>,
     bodies: Budget,
+    sessions: SessionKeys,
     metrics: Metrics,
 }
 
@@ -98,8 +106,10 @@ impl Server {
             routes: Router::new().fallback(unknown_path),
             open_routes: Vec::new(),
             credentials: None,
+            clusters: None,
             tls: None,
             bodies: Budget::new(config.max_bodies_bytes),
+            sessions: SessionKeys::new(store.secret().expose()),
             metrics: Metrics::default(),
             store,
             config,
@@ -137,6 +147,13 @@ impl Server {
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// Answers EKS about these clusters.
+    #[must_use]
+    pub fn with_clusters(mut self, clusters: Clusters) -> Self {
+        self.clusters = Some(clusters);
         self
     }
 
@@ -211,13 +228,25 @@ impl Server {
         name: &mut Cow<'static, str>,
     ) -> Result<Vec<u8>, ApiError> {
         let refused = |error: AuthError| error.into_api_error(protocol);
-        let caller = self
-            .admit(service.signing_name(), request)
-            .map_err(refused)?;
-        let buffered = body::read(body, self.body_limits()).await?;
+        let anonymous = self.admit_anonymous(service, request);
+        let is_anonymous = anonymous.is_some();
+        let caller = match anonymous {
+            Some(caller) => caller,
+            None => self
+                .admit(service.signing_name(), request)
+                .map_err(refused)?,
+        };
+        let mut limits = self.body_limits();
+        if is_anonymous {
+            limits.bytes = limits.bytes.min(MAX_ANONYMOUS_BODY);
+        }
+        let buffered = body::read(body, limits).await?;
         let body = caller
             .confirm(request, buffered.bytes.clone())
             .map_err(refused)?;
+        if is_anonymous && !sts::Operation::is_unsigned(request, &body) {
+            return Err(refused(AuthError::Missing));
+        }
         protocol.check_headers(&request.headers, &body)?;
         let operation = Operation::read(service, protocol, request, &body)?;
         drop((body, buffered));
@@ -230,6 +259,11 @@ impl Server {
             user: caller.user().cloned(),
             scope: caller.scope,
             access_key: caller.access_key,
+            clusters: (self.clusters.as_ref()).map_or_else(Arc::default, Clusters::list),
+            issuer: sts::Issuer {
+                credentials: self.credentials.as_ref(),
+                sessions: &self.sessions,
+            },
             request_id,
         };
         operation.execute(&call).await

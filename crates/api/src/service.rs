@@ -8,6 +8,8 @@ use http::{HeaderMap, header, request::Parts};
 pub(crate) enum Service {
     AppMesh,
     CloudMap,
+    /// Elastic Kubernetes Service.
+    Eks,
     Sts,
     /// The Resource Groups Tagging API.
     Tagging,
@@ -23,9 +25,10 @@ const REST_XML: [&str; 3] = ["s3", "route53", "cloudfront"];
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 impl Service {
-    const ALL: [Service; 4] = [
+    const ALL: [Service; 5] = [
         Service::AppMesh,
         Service::CloudMap,
+        Service::Eks,
         Service::Sts,
         Service::Tagging,
     ];
@@ -35,6 +38,7 @@ impl Service {
         match self {
             Service::AppMesh => "appmesh",
             Service::CloudMap => "servicediscovery",
+            Service::Eks => "eks",
             Service::Sts => "sts",
             Service::Tagging => "tagging",
         }
@@ -45,7 +49,7 @@ impl Service {
         match self {
             Service::CloudMap => Some("Route53AutoNaming_v20170314"),
             Service::Tagging => Some("ResourceGroupsTaggingAPI_20170126"),
-            Service::AppMesh | Service::Sts => None,
+            Service::AppMesh | Service::Eks | Service::Sts => None,
         }
     }
 
@@ -92,6 +96,10 @@ impl Route {
             return Self::Service(Service::AppMesh, Protocol::RestJson);
         }
         let signed_for = signed_for(request);
+        // Its paths have no prefix of their own, and might be those of others.
+        if signed_for.as_deref() == Some(Service::Eks.signing_name()) {
+            return Self::Service(Service::Eks, Protocol::RestJson);
+        }
         let is_absent = |name: &str| Service::of_signing_name(name).is_none();
         let absent = signed_for.filter(|name| name != OPERATOR_SERVICE && is_absent(name));
         let is_xml = |name: &str| REST_XML.contains(&name);
@@ -202,8 +210,11 @@ mod tests {
         assert_eq!(route(request()), absent(name, Protocol::Json11));
         let request = Request::post("/?Action=ListUsers").header("authorization", signed("iam"));
         assert_eq!(route(request), absent("iam", Protocol::Query));
+        let request = Request::get("/functions").header("authorization", signed("lambda"));
+        assert_eq!(route(request), absent("lambda", Protocol::RestJson));
         let request = Request::get("/clusters").header("authorization", signed("eks"));
-        assert_eq!(route(request), absent("eks", Protocol::RestJson));
+        let eks = Route::Service(Service::Eks, Protocol::RestJson);
+        assert_eq!(route(request), eks);
         // What is here is refused for its signature, by whom it was sent to.
         let request = Request::post("/?Action=x").header("authorization", signed("appmesh"));
         let sts = Route::Service(Service::Sts, Protocol::Query);

@@ -6,6 +6,7 @@
 mod annotation;
 mod config;
 mod environment;
+pub mod identity;
 mod redirect;
 mod sidecar;
 mod workload;
@@ -105,6 +106,13 @@ pub fn inject(
     match workload.kind {
         Kind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
         _ => virtual_node(&mut pod, &workload, namespace, objects, config)?,
+    }
+    if let Some(identity) = &config.identity {
+        identity::add(
+            &mut pod,
+            &workload.resource_path(&config.account_id),
+            identity,
+        );
     }
     Ok(Injection::Injected {
         pod: Box::new(pod),

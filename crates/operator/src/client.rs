@@ -1,7 +1,8 @@
 //! A client of `/tombolo/v1`. Requests are signed with the caller's AWS credentials.
 
 use crate::{
-    EXPORT_PATH, IMPORT_PATH, ImportError, Imported, STATUS_PATH, Status, server::NOT_EMPTY,
+    EXPORT_PATH, IMPORT_PATH, ImportError, Imported, STATUS_PATH, Status, XDS_ROOT_PATH,
+    server::NOT_EMPTY,
 };
 use bytes::Bytes;
 use http::Method;
@@ -15,6 +16,8 @@ use tombolo_telemetry::ErrorChain;
 /// Deadline of a status call, and maximum bytes of its answer: ten thousand proxies take about ten megabytes.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_STATUS: usize = 256 << 20;
+/// Size of a root certificate, in bytes.
+const MAX_ROOT: usize = 64 << 10;
 /// Deadline of an import, which may send a gigabyte, and maximum bytes of its answer.
 const IMPORT_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_IMPORTED: usize = 1 << 20;
@@ -64,6 +67,17 @@ impl Client {
         let (path, timeout) = (STATUS_PATH.to_owned(), STATUS_TIMEOUT);
         let call = (self.0).fetch(Method::GET, path, Bytes::new(), MAX_STATUS, timeout);
         read(&call.await?)
+    }
+
+    /// The root of the certificates that the server makes for xDS, as PEM.
+    ///
+    /// # Errors
+    /// No answer within 5 s, a refusal, or an answer that is not text.
+    pub async fn xds_root(&self) -> Result<String, Error> {
+        let (path, timeout) = (XDS_ROOT_PATH.to_owned(), STATUS_TIMEOUT);
+        let call = (self.0).fetch(Method::GET, path, Bytes::new(), MAX_ROOT, timeout);
+        let text = String::from_utf8(call.await?.into());
+        text.map_err(|_| client::Error::Protocol("the root is not text".into()).into())
     }
 
     /// Writes the whole state as YAML.

@@ -33,3 +33,5 @@ pub const EXPORT_PATH: &str = "/tombolo/v1/export";
 pub const IMPORT_PATH: &str = "/tombolo/v1/import";
 /// `GET`: this API as an OpenAPI document.
 pub const OPENAPI_PATH: &str = "/tombolo/v1/openapi.json";
+/// The root of the certificates that a server makes for xDS, as PEM. It needs no signature: a root is public.
+pub const XDS_ROOT_PATH: &str = "/tombolo/v1/xds-root";

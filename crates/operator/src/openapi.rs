@@ -1,6 +1,8 @@
 //! The OpenAPI document, generated from the types and compared with the committed one.
 
-use crate::{EXPORT_PATH, ErrorBody, IMPORT_PATH, Imported, OPENAPI_PATH, STATUS_PATH, Status};
+use crate::{
+    EXPORT_PATH, ErrorBody, IMPORT_PATH, Imported, OPENAPI_PATH, STATUS_PATH, Status, XDS_ROOT_PATH,
+};
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
@@ -73,6 +75,15 @@ fn document() -> Value {
                     "400": error("The text is wrong; `problems` has its lines."),
                     "409": error("There is a state already."),
                     "503": error("The store cannot be written."),
+                    "default": other,
+                },
+            }},
+            XDS_ROOT_PATH: {"get": {
+                "operationId": "getXdsRoot",
+                "summary": "The root of the certificates that the server makes for xDS. Needs no signature.",
+                "security": [],
+                "responses": {
+                    "200": {"description": "PEM.", "content": {"text/plain": {"schema": {"type": "string"}}}},
                     "default": other,
                 },
             }},

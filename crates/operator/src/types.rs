@@ -26,6 +26,9 @@ pub struct Status {
     /// Every stream of a proxy: the connected ones in the order in which they came, then those that ended within
     /// the last hour, newest first.
     pub proxies: Vec<ProxyStatus>,
+    /// Proxies that were turned away within the last hour because of who they are or are not, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
     /// Parts of the configuration that cannot be done as asked, by workload.
     pub warnings: Vec<WorkloadWarnings>,
 }
@@ -76,6 +79,26 @@ pub struct ProxyStatus {
     pub revision_wanted: Option<u64>,
     /// Progress by resource type: `cluster`, `endpoint`, `listener`, `route`, `secret`.
     pub kinds: BTreeMap<String, TypeStatus>,
+}
+
+/// Proxies of one name and address that were turned away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// What the proxy called itself: for App Mesh the name of the resource.
+    pub node: String,
+    /// Address and port that it called from the last time.
+    #[serde(default)]
+    pub peer: Option<String>,
+    /// `UNAUTHENTICATED`: it is not known who it is; `PERMISSION_DENIED`: it may not have what it asked for.
+    pub code: String,
+    /// What it was told.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+    /// The last time, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// A proxy's description of itself in the first request of a stream (Envoy's `Node`).

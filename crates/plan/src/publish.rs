@@ -243,7 +243,12 @@ impl Publisher {
         Propagation::new(view_of(event).revision, causes, seconds)
     }
 
-    fn workload_of(&self, node: &Node) -> Result<Workload, Status> {
+    /// The workload that a proxy says it belongs to.
+    ///
+    /// # Errors
+    ///
+    /// The status for a proxy that names none.
+    pub fn workload_of(&self, node: &Node) -> Result<Workload, Status> {
         let (scope, key) = self.inner.dialect.workload_of(node)?;
         let scope = scope.unwrap_or_else(|| self.inner.default_scope.clone());
         Ok(Workload { scope, key })

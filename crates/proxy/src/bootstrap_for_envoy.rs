@@ -11,14 +11,16 @@ use crate::options::Options;
 const ADMIN: &str = "tombolo_admin";
 /// The cluster through which Envoy reaches the control plane.
 const CONTROL_PLANE: &str = "tombolo_control_plane";
+/// Credentials whose value is a file's content.
+const TOKEN_FILE: &str = "envoy.grpc_credentials.file_based_metadata";
 const SOL_SOCKET: u32 = 1;
 const SO_MARK: u32 = 36;
 
 /// The bootstrap configuration as JSON, for `envoy --config-path`.
 ///
-/// The control plane speaks delta ADS over HTTP/2 in plaintext at `options.xds_address`; without one, Envoy starts
-/// with the admin endpoint only. A socket mark becomes a `SO_MARK` option on every upstream socket, including the
-/// control plane's, so that redirect rules exempt Envoy's own traffic.
+/// The control plane speaks delta ADS over HTTP/2 at `options.xds_address`, over TLS if that begins with `https://`;
+/// without one, Envoy starts with the admin endpoint only. A socket mark becomes a `SO_MARK` option on every upstream
+/// socket, including the control plane's, so that redirect rules exempt Envoy's own traffic.
 #[must_use]
 pub fn generate(options: &Options) -> Value {
     let admin = options
@@ -61,7 +63,16 @@ pub fn generate(options: &Options) -> Value {
         let admin = address(&admin.ip().to_string(), admin.port());
         clusters.push(cluster(ADMIN, "STATIC", admin));
     }
-    if let Some(control_plane) = options.xds_address.as_deref().and_then(control_plane) {
+    let xds_address = options.xds_address.as_deref();
+    let service = if let Some(target) = xds_address.and_then(|it| it.strip_prefix("https://")) {
+        Some(encrypted_control_plane(target, options))
+    } else if let Some(control_plane) = xds_address.and_then(control_plane) {
+        clusters.push(control_plane);
+        Some(json!({ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }))
+    } else {
+        None
+    };
+    if let Some(service) = service {
         let ads = json!({ "ads": {}, "resource_api_version": "V3" });
         config["dynamic_resources"] = json!({
             "lds_config": ads,
@@ -69,10 +80,9 @@ pub fn generate(options: &Options) -> Value {
             "ads_config": {
                 "api_type": "DELTA_GRPC",
                 "transport_api_version": "V3",
-                "grpc_services": [{ "envoy_grpc": { "cluster_name": CONTROL_PLANE } }],
+                "grpc_services": [service],
             },
         });
-        clusters.push(control_plane);
     }
     config["static_resources"] = json!({ "listeners": listeners, "clusters": clusters });
     config
@@ -113,6 +123,38 @@ fn metrics_listener(metrics: SocketAddr) -> Value {
             },
         }] }],
     })
+}
+
+/// The control plane behind TLS at `host:port`. Envoy's own gRPC client cannot read a token anew for each call; that of
+/// gRPC can.
+fn encrypted_control_plane(target: &str, options: &Options) -> Value {
+    let roots = match &options.xds_authorities {
+        Some(path) => json!({ "root_certs": { "filename": path } }),
+        None => json!({}),
+    };
+    let mut service = json!({
+        "target_uri": target,
+        "stat_prefix": CONTROL_PLANE,
+        "channel_credentials": { "ssl_credentials": roots },
+        "channel_args": { "args": {
+            // A control plane that is gone without closing the connection is noticed within a minute.
+            "grpc.keepalive_time_ms": { "int_value": 30_000 },
+            "grpc.keepalive_timeout_ms": { "int_value": 20_000 },
+        } },
+    });
+    if let Some(path) = &options.xds_token_file {
+        service["credentials_factory_name"] = TOKEN_FILE.into();
+        service["call_credentials"] = json!([{ "from_plugin": {
+            "name": TOKEN_FILE,
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.config.grpc_credential.v3.FileBasedMetadataConfig",
+                "secret_data": { "filename": path },
+                "header_key": "authorization",
+                "header_prefix": "Bearer ",
+            },
+        } }]);
+    }
+    json!({ "google_grpc": service })
 }
 
 /// The cluster of the control plane at `host:port` or `unix:///path`.
@@ -199,6 +241,23 @@ mod tests {
         let cluster = &config["static_resources"]["clusters"][0];
         let path = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/pipe/path";
         assert_eq!(cluster.pointer(path), Some(&json!("/run/xds.sock")));
+    }
+
+    #[test]
+    fn control_plane_behind_tls_is_told_the_token() {
+        let config = generate(&Options {
+            xds_address: Some("https://xds.mesh.test:18000".to_owned()),
+            xds_authorities: Some("/ca.pem".into()),
+            xds_token_file: Some("/token".into()),
+            ..Options::default()
+        });
+        let grpc = &config["dynamic_resources"]["ads_config"]["grpc_services"][0]["google_grpc"];
+        assert_eq!(grpc["target_uri"], "xds.mesh.test:18000");
+        let root = "/channel_credentials/ssl_credentials/root_certs/filename";
+        assert_eq!(grpc.pointer(root), Some(&json!("/ca.pem")));
+        let token = "/call_credentials/0/from_plugin/typed_config/secret_data/filename";
+        assert_eq!(grpc.pointer(token), Some(&json!("/token")));
+        assert_eq!(config["static_resources"]["clusters"], json!([]));
     }
 
     #[test]

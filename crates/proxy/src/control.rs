@@ -162,6 +162,10 @@ impl Control {
         };
         let mut options = ClientOptions::new(endpoint, node);
         options.initial = self.effective.clone();
+        options
+            .authorities
+            .clone_from(&self.options.xds_authorities);
+        options.token_file.clone_from(&self.options.xds_token_file);
         Client::start(options)
             .inspect_err(|error| {
                 tracing::error!(%address, %error, "the control plane's address is not usable; continuing without one");

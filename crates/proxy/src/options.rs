@@ -17,8 +17,14 @@ pub struct Options {
     pub node_cluster: String,
     /// Sent to the control plane with the first request of each stream.
     pub node_metadata: BTreeMap<String, String>,
-    /// `host:port` of an xDS server; without one, the state directory and the static resources are the configuration.
+    /// `host:port`, `https://host:port` or `unix:///path` of an xDS server; without one, the state directory and the static
+    /// resources are the configuration.
     pub xds_address: Option<String>,
+    /// PEM file of the authorities of the xDS server's certificate, where the address is `https://host:port`; the
+    /// system's when absent.
+    pub xds_authorities: Option<PathBuf>,
+    /// A file with the token that says to the xDS server who this proxy is. It is read at each connection.
+    pub xds_token_file: Option<PathBuf>,
     /// Address of the admin endpoints.
     pub admin: Option<SocketAddr>,
     /// Address at which other hosts, such as a Prometheus server, can read statistics, health and readiness; nothing
@@ -48,6 +54,8 @@ impl Default for Options {
             node_cluster: String::new(),
             node_metadata: BTreeMap::new(),
             xds_address: None,
+            xds_authorities: None,
+            xds_token_file: None,
             admin: None,
             metrics: None,
             state_dir: None,
@@ -106,6 +114,8 @@ impl Options {
             node_id: resource,
             node_metadata: metadata,
             xds_address: get("APPMESH_XDS_ENDPOINT"),
+            xds_authorities: get("TOMBOLO_XDS_CA").map(PathBuf::from),
+            xds_token_file: get("TOMBOLO_XDS_TOKEN_FILE").map(PathBuf::from),
             admin: Some(SocketAddr::new(
                 match get("ENVOY_ADMIN_ACCESS_ENABLE_IPV6") {
                     Some(value) if value.eq_ignore_ascii_case("true") => Ipv6Addr::LOCALHOST.into(),

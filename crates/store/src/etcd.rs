@@ -17,11 +17,13 @@ mod list_and_watch;
 mod options;
 mod proto;
 mod replica;
+mod secret;
 mod write;
 mod write_pacer;
 
 pub(crate) use campaign::campaign;
 pub use options::{Options, Tls};
+pub(crate) use secret::secret;
 
 use crate::{
     local_engine::OpenError,

@@ -1,6 +1,6 @@
 //! The storage engine of a store in one process: none (memory), or a redb file.
 
-use crate::{full_state::FullState, record_codec};
+use crate::{full_state::FullState, record_codec, secret::Secret};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::{
     fs::File,
@@ -12,6 +12,8 @@ use tombolo_model::{Change, View, change::storage_key};
 const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("records");
 /// The table of `revision` and `format`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// The secret of the store, in its only row. It is no record: exports and imports leave it alone.
+const SECRET: TableDefinition<(), &[u8]> = TableDefinition::new("secret");
 /// The table that [`try_to_write`] writes and deletes.
 const PROBE: TableDefinition<(), &[u8]> = TableDefinition::new("probe");
 /// The size of the test write: more than a usual transaction needs beside free pages.
@@ -112,6 +114,38 @@ impl Engine {
             database: Some(database),
         };
         Ok((Engine::Redb(redb), view))
+    }
+
+    /// The secret in the file, made at the first time.
+    pub(crate) fn secret(&self) -> Result<Secret, OpenError> {
+        let Engine::Redb(redb) = self else {
+            return Ok(Secret::random());
+        };
+        let read = |database: &Database| -> Result<Secret, redb::Error> {
+            let transaction = database.begin_write()?;
+            let secret = {
+                let mut table = transaction.open_table(SECRET)?;
+                let kept = table.get(())?.map(|row| Secret::read(row.value()));
+                match kept {
+                    Some(Some(secret)) => secret,
+                    Some(None) => {
+                        return Err(redb::Error::Corrupted(
+                            "the secret has another length".into(),
+                        ));
+                    }
+                    None => {
+                        let secret = Secret::random();
+                        table.insert((), secret.expose().as_slice())?;
+                        secret
+                    }
+                }
+            };
+            transaction.commit()?;
+            Ok(secret)
+        };
+        let database = redb.database.as_ref();
+        let read = database.map_or(Err(redb::Error::PreviousIo), read);
+        read.map_err(|error| unreadable(&redb.path, error))
     }
 
     pub(crate) fn close(&mut self) {

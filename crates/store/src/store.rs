@@ -6,6 +6,7 @@ use crate::{
     local_engine::{Engine, OpenError},
     local_writer::LocalWriter,
     metrics::Metrics,
+    secret::Secret,
     watch::{Watch, Watchers},
     write_request::{CommitRequest, ReplaceRequest, WriteRequest},
 };
@@ -27,6 +28,7 @@ pub struct Store {
     limits: Limits,
     metrics: Metrics,
     cluster: Option<Arc<crate::etcd::Options>>,
+    secret: Arc<Secret>,
 }
 
 /// The published state, which readers see, and its watchers.
@@ -119,13 +121,20 @@ impl Store {
             Engine::Memory,
             View::default(),
             Condition::healthy("memory"),
+            Secret::random(),
         )
     }
 
     /// Opens the store in a directory, or creates it there.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let (engine, view) = Engine::open(directory)?;
-        Ok(Self::start(engine, view, Condition::healthy("redb")))
+        let secret = engine.secret()?;
+        Ok(Self::start(
+            engine,
+            view,
+            Condition::healthy("redb"),
+            secret,
+        ))
     }
 
     /// Opens the store in an etcd cluster, which other replicas share.
@@ -137,15 +146,17 @@ impl Store {
         let options = Arc::new(options);
         let (requests, queue) = mpsc::channel(QUEUE_LEN);
         let (published, condition) = crate::etcd::start(options.clone(), queue).await?;
+        let secret = crate::etcd::secret(&options).await?;
         Ok(Self::from_parts(
             requests,
             published,
             condition,
             Some(options),
+            secret,
         ))
     }
 
-    pub(crate) fn start(engine: Engine, view: View, condition: Condition) -> Self {
+    pub(crate) fn start(engine: Engine, view: View, condition: Condition, secret: Secret) -> Self {
         let (requests, queue) = mpsc::channel(QUEUE_LEN);
         let published = Published::new(view);
         let (sender, condition) = watch::channel(condition);
@@ -159,7 +170,7 @@ impl Store {
             .name("store-writer".into())
             .spawn(move || writer.run())
             .expect("the system has room for one more thread");
-        Self::from_parts(requests, published, condition, None)
+        Self::from_parts(requests, published, condition, None, secret)
     }
 
     fn from_parts(
@@ -167,6 +178,7 @@ impl Store {
         published: Arc<Published>,
         condition: watch::Receiver<Condition>,
         cluster: Option<Arc<crate::etcd::Options>>,
+        secret: Secret,
     ) -> Self {
         Self {
             requests,
@@ -175,7 +187,14 @@ impl Store {
             limits: Limits::default(),
             metrics: Metrics::new(),
             cluster,
+            secret: Arc::new(secret),
         }
+    }
+
+    /// The secret of the store: the same for all its replicas, as long as the store exists. It is no part of the
+    /// state: it is not in views and not in exports.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// A handle of the same store whose commands have these limits instead of the default ones.

@@ -1,5 +1,6 @@
 //! The subcommands: those of `tombolo_cli`, and those that run servers, sidecars or clusters.
 
+mod agent;
 mod backup;
 mod demo;
 mod proxy;
@@ -55,6 +56,7 @@ Operate a control plane:
 In a pod:
   proxy      Run the sidecar
   envoy      Run a real Envoy as the sidecar
+  agent      Connect another proxy to the control plane, with the pod's token
   init       Redirect the pod's traffic to it
 
 {options}
@@ -105,6 +107,7 @@ commands! {
     Import(backup::Import),
     Proxy(proxy::Proxy),
     Envoy(proxy::Envoy),
+    Agent(agent::Agent),
     Init(proxy::Init),
     #[command(hide = true)]
     App(demo::App),

@@ -4,6 +4,7 @@
 //! is complete across kinds, and turns the consumer's answer into ACK and NACK. While there is no control plane, the
 //! proxy keeps its configuration.
 
+mod connect;
 mod run;
 pub mod session;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tombolo_telemetry::supervisor::Delays;
 
+pub use connect::{ConnectError, Connector, Server, read_token};
 pub use session::Rejection;
 
 use crate::node::Node;
@@ -23,8 +25,11 @@ use crate::snapshot::Snapshot;
 /// The address of the control plane, the identity of the proxy, and timing.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// `host:port` or `http://host:port`.
+    /// `host:port`, `http://host:port`, `https://host:port` or `unix:///path`.
     pub endpoint: String,
+    /// PEM file of the authorities of the server's certificate, for `https`; the system's where absent. It is read
+    /// at each connection, since certificates are renewed.
+    pub authorities: Option<PathBuf>,
     /// The identity of this proxy.
     pub node: Node,
     /// The configuration that the proxy already has, such as the last good one from disk: the server sends only
@@ -53,6 +58,7 @@ impl ClientOptions {
     pub fn new(endpoint: impl Into<String>, node: Node) -> ClientOptions {
         ClientOptions {
             endpoint: endpoint.into(),
+            authorities: None,
             node,
             initial: Snapshot::default(),
             delays: Delays::new()
@@ -148,7 +154,9 @@ impl Update {
 
 /// The endpoint in the options is not valid.
 #[derive(Debug, thiserror::Error)]
-#[error("{endpoint:?} is not an xDS endpoint: {reason}; use host:port or http://host:port")]
+#[error(
+    "{endpoint:?} is not an xDS endpoint: {reason}; use host:port, http://host:port, https://host:port or unix:///path"
+)]
 pub struct InvalidEndpoint {
     /// The endpoint as it was configured.
     pub endpoint: String,

@@ -13,6 +13,7 @@
 pub mod client;
 pub mod node;
 mod propagation;
+pub mod relay;
 pub mod resource;
 mod sanitize;
 pub mod server;

@@ -7,9 +7,11 @@ pub mod connected_proxies;
 mod grpc_framing;
 mod incoming;
 mod metrics;
+mod refusals;
 pub mod session;
 mod source;
 mod stream;
+mod transport;
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -22,9 +24,10 @@ use tokio::sync::watch;
 use tombolo_telemetry::metrics::Registry;
 use tonic::Status;
 use tonic::codegen::{Service as TowerService, http};
-use tonic::metadata::MetadataMap;
 
+pub use refusals::Refusal;
 pub use source::{Peer, Snapshots, Source};
+pub use transport::Certificates;
 
 use self::connected_proxies::ConnectedProxies;
 use self::grpc_framing::Requests;
@@ -51,6 +54,8 @@ pub struct ServerOptions {
     pub max_unidentified_connections: usize,
     /// The time for connections to close after a shutdown.
     pub drain: Duration,
+    /// Serves TLS with these certificates; plaintext where there are none.
+    pub certificates: Option<Certificates>,
 }
 
 impl Default for ServerOptions {
@@ -62,6 +67,7 @@ impl Default for ServerOptions {
             handshake_timeout: Duration::from_secs(20),
             max_unidentified_connections: 256,
             drain: Duration::from_secs(2),
+            certificates: None,
         }
     }
 }
@@ -113,6 +119,7 @@ impl<S: Source> Server<S> {
             idle: options.handshake_timeout,
             unidentified: options.max_unidentified_connections,
         };
+        let certificates = options.certificates.clone();
         let service = Service(Arc::new(Inner {
             source,
             proxies,
@@ -127,7 +134,7 @@ impl<S: Source> Server<S> {
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .serve_with_incoming_shutdown(
                 service,
-                incoming::incoming(listener, limits),
+                incoming::incoming(listener, limits, certificates),
                 stopped(stopping),
             );
         tokio::pin!(serving);
@@ -178,13 +185,13 @@ impl<S: Source> Service<S> {
         &self,
         request: http::Request<tonic::body::Body>,
     ) -> http::Response<tonic::body::Body> {
-        let (parts, body) = request.into_parts();
-        let peer = parts.extensions.get::<ConnectedPeer>();
+        let (mut parts, body) = request.into_parts();
+        let peer = std::mem::take(&mut parts.extensions).remove::<ConnectedPeer>();
         let stream = Stream::<S, V> {
             server: self.0.clone(),
-            peer: peer.map(|peer| peer.addr),
-            headers: MetadataMap::from_headers(parts.headers),
-            open: peer.map(ConnectedPeer::open_stream),
+            peer: peer.as_ref().map(|peer| peer.addr),
+            open: peer.as_ref().map(ConnectedPeer::open_stream),
+            head: Some(parts),
             requests: Requests::new(body, self.0.options.max_message_bytes),
             proxy: None,
         };

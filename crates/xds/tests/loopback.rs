@@ -361,7 +361,14 @@ async fn nobody_waits_for_the_answer_of_a_proxy_that_has_left() {
 
 #[test]
 fn endpoints_that_are_none_are_refused_with_a_hint() {
-    for endpoint in ["", "localhost", "https://localhost:1", "http://", "a b:1"] {
+    for endpoint in [
+        "",
+        "localhost",
+        "ftp://localhost:1",
+        "https://localhost",
+        "http://",
+        "a b:1",
+    ] {
         let options = ClientOptions::new(endpoint, Node::default());
         let error = Client::start(options).expect_err(endpoint).to_string();
         assert!(error.contains("use host:port"), "{error}");

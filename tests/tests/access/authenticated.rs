@@ -128,7 +128,7 @@ impl AuthenticatedServer {
     }
 }
 
-fn as_caller(command: &mut Command, Key(id, secret, token): Key) {
+pub(crate) fn as_caller(command: &mut Command, Key(id, secret, token): Key) {
     command
         .env("AWS_ACCESS_KEY_ID", id)
         .env("AWS_SECRET_ACCESS_KEY", secret);

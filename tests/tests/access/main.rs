@@ -4,5 +4,8 @@
 mod authenticated;
 mod clients;
 mod files;
+mod issuer;
+mod proxies;
 mod signatures;
 mod tls;
+mod web_identity;

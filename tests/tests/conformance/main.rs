@@ -77,6 +77,7 @@ fn the_operations_are_those_of_the_models() {
         let (model, version, is_whole) = match service {
             "appmesh" => ("appmesh", "2019-01-25", true),
             "servicediscovery" => ("servicediscovery", "2017-03-14", true),
+            "eks" => ("eks", "2017-11-01", false),
             "sts" => ("sts", "2011-06-15", false),
             "tagging" => ("resourcegroupstaggingapi", "2017-01-26", false),
             other => panic!("{other} has no model"),

@@ -16,6 +16,10 @@
 //!         session-token: …                  # optional: must come with each request
 //!         expires: 2027-01-01T00:00:00Z     # optional
 //! ```
+//!
+//! Roles for the bearers of tokens: see [`role`].
+
+mod role;
 
 use super::{
     key_store::{Key, KeyStore, Statement, User},
@@ -53,6 +57,7 @@ const LIMITS: Limits = Limits {
 /// The services of valid actions.
 const SERVICES: &[&str] = &[
     "appmesh",
+    "eks",
     "servicediscovery",
     "sts",
     "tag",
@@ -67,7 +72,12 @@ struct File {
     regions: Vec<Region>,
     #[serde(default)]
     policies: BTreeMap<PolicyName, Vec<StatementEntry>>,
+    #[serde(default)]
     users: Vec<UserEntry>,
+    #[serde(default)]
+    providers: Vec<role::ProviderEntry>,
+    #[serde(default)]
+    roles: Vec<role::RoleEntry>,
 }
 
 #[derive(Deserialize)]
@@ -214,7 +224,7 @@ pub(super) fn read(text: &str) -> Result<KeyStore> {
     let [document] = documents.as_slice() else {
         return Err(Problem {
             line: 1,
-            message: "the file must hold one document with 'users:'".into(),
+            message: "the file must hold one document with 'users:' or 'roles:'".into(),
         });
     };
     let file: Result<File, _> = decode(&document.value).map(|decoded| decoded.value);
@@ -243,11 +253,9 @@ impl File {
                 (name, statements.collect())
             })
             .collect();
-        let mut names = HashSet::new();
-        for (i, entry) in self.users.into_iter().enumerate() {
-            let path = FieldPath::root().field("users").index(i);
+        let statements_of = |names: &[StrictString], path: &FieldPath| {
             let mut statements = Vec::new();
-            for (i, StrictString(name)) in entry.policies.iter().enumerate() {
+            for (i, StrictString(name)) in names.iter().enumerate() {
                 let found = match policies.get(name) {
                     Some(own) => Some(own.clone()),
                     None => managed::actions(name).map(|actions| vec![Statement::of(actions)]),
@@ -261,6 +269,27 @@ impl File {
                     problem(&path.clone().field("policies").index(i), why)
                 })?);
             }
+            Ok(statements)
+        };
+        let providers = self.providers.into_iter();
+        store.providers = providers.map(role::ProviderEntry::provider).collect();
+        for (i, entry) in self.roles.into_iter().enumerate() {
+            let path = FieldPath::root().field("roles").index(i);
+            let statements = statements_of(&entry.policies, &path)?;
+            let mut role = entry.role(&store.providers, &path, problem)?;
+            role.statements = statements;
+            let key = (role.account.clone(), role.name.clone());
+            if store.roles.contains_key(&key) {
+                let (account, name) = key;
+                let why = format!("arn:aws:iam::{account}:role/{name} is given twice");
+                return Err(problem(&path, why));
+            }
+            store.roles.insert(key, Arc::new(role));
+        }
+        let mut names = HashSet::new();
+        for (i, entry) in self.users.into_iter().enumerate() {
+            let path = FieldPath::root().field("users").index(i);
+            let statements = statements_of(&entry.policies, &path)?;
             let user = Arc::new(User::new(&entry.account.0, &entry.name.0, statements));
             if !names.insert(user.arn.clone()) {
                 return Err(problem(&path, format!("{} is given twice", user.arn)));

@@ -1,7 +1,15 @@
 //! Keys, their users, and the users' policies.
 
-use super::glob;
-use crate::sigv4::{AuthError, Secret, is_equal, sha256};
+use super::{
+    glob,
+    role::Role,
+    session_keys::{self, SessionKeys},
+};
+use crate::{
+    oidc::Provider,
+    service::Service,
+    sigv4::{AuthError, Secret, is_equal, sha256},
+};
 use std::{collections::HashMap, sync::Arc};
 
 /// The maximum length of an ARN that is matched with patterns, in bytes: no resource has a longer one.
@@ -43,18 +51,83 @@ pub(crate) struct KeyStore {
     pub(super) keys: HashMap<String, Key>,
     /// The allowed regions; all if empty.
     pub(super) regions: Vec<String>,
+    /// By account and name.
+    pub(super) roles: HashMap<(String, String), Arc<Role>>,
+    pub(super) providers: Vec<Provider>,
 }
 
+/// The region that clients sign for when they call STS by its global name, `sts.amazonaws.com`.
+const GLOBAL_REGION: &str = "us-east-1";
+
 impl KeyStore {
-    /// The user and the secret of a key. `now` is in seconds since 1970.
-    ///
-    /// # Errors
-    /// The key or its token is unknown, the key has expired, or the region is not allowed.
+    /// The issuers whose tokens are read.
+    pub(crate) fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// The role of an account.
+    pub(crate) fn role(&self, account: &str, name: &str) -> Option<&Arc<Role>> {
+        self.roles.get(&(account.to_owned(), name.to_owned()))
+    }
+
+    /// All roles, in no order.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.roles.values()
+    }
+
+    /// Refuses a region that is not served. STS answers for its global name wherever it is.
+    pub(crate) fn check_region(&self, service: &str, region: &str) -> Result<(), AuthError> {
+        let is_global = service == Service::Sts.signing_name() && region == GLOBAL_REGION;
+        if self.regions.is_empty() || is_global || self.regions.iter().any(|known| known == region)
+        {
+            return Ok(());
+        }
+        Err(AuthError::Invalid(format!(
+            "Credential should be scoped to a valid region: '{}'. ",
+            self.regions.join("', '")
+        )))
+    }
+
+    /// The user and the secret of a key that is valid now: one of the file, or one of a session.
     pub(crate) fn find(
+        &self,
+        sessions: &SessionKeys,
+        access_key: &str,
+        token: Option<&str>,
+        now: u64,
+    ) -> Result<(Arc<User>, Secret), AuthError> {
+        match token {
+            Some(token) if !self.keys.contains_key(access_key) => {
+                self.find_session(sessions, access_key, token, now)
+            }
+            _ => self.find_key(access_key, token, now),
+        }
+    }
+
+    fn find_session(
+        &self,
+        sessions: &SessionKeys,
+        access_key: &str,
+        token: &str,
+        now: u64,
+    ) -> Result<(Arc<User>, Secret), AuthError> {
+        let session = sessions.open(token).ok_or(AuthError::UnknownKey)?;
+        if !is_equal(&session.access_key, access_key) {
+            return Err(AuthError::UnknownKey);
+        }
+        if now >= session.expires {
+            return Err(AuthError::KeyExpired);
+        }
+        // A role that was taken out of the file ends its sessions; policies are those of now.
+        let role = self.role(&session.account, &session.role);
+        let user = role.ok_or(AuthError::UnknownKey)?.user(&session.name);
+        Ok((Arc::new(user), sessions.secret(access_key)))
+    }
+
+    fn find_key(
         &self,
         access_key: &str,
         token: Option<&str>,
-        region: &str,
         now: u64,
     ) -> Result<(Arc<User>, Secret), AuthError> {
         let key = self.keys.get(access_key).ok_or(AuthError::UnknownKey)?;
@@ -69,12 +142,6 @@ impl KeyStore {
         if key.expires.is_some_and(|expires| now >= expires) {
             return Err(AuthError::KeyExpired);
         }
-        if !self.regions.is_empty() && !self.regions.iter().any(|known| known == region) {
-            return Err(AuthError::Invalid(format!(
-                "Credential should be scoped to a valid region: '{}'. ",
-                self.regions.join("', '")
-            )));
-        }
         Ok((key.user.clone(), key.secret.clone()))
     }
 }
@@ -87,6 +154,21 @@ impl User {
             account: account.to_owned(),
             arn,
             id,
+            statements,
+        }
+    }
+
+    /// `arn:aws:sts::111122223333:assumed-role/appmesh-controller/SESSION`.
+    pub(super) fn of_session(
+        account: &str,
+        role: &str,
+        session: &str,
+        statements: Vec<Statement>,
+    ) -> Self {
+        Self {
+            account: account.to_owned(),
+            arn: session_keys::arn(account, role, session),
+            id: session_keys::user_id(account, role, session),
             statements,
         }
     }

@@ -52,6 +52,16 @@ impl FromStr for Endpoint {
     /// Parses an address. For HTTPS this reads the trusted CA certificates: those in `AWS_CA_BUNDLE`, as in AWS
     /// clients, or the system's.
     fn from_str(text: &str) -> Result<Self, Error> {
+        Self::with_authorities(text, None)
+    }
+}
+
+impl Endpoint {
+    /// As the endpoint of this text, with the certificate authorities of a PEM file in place of the usual ones.
+    ///
+    /// # Errors
+    /// [`Error::Endpoint`]: the text is none, or the file holds no authority.
+    pub(crate) fn with_authorities(text: &str, authorities: Option<&Path>) -> Result<Self, Error> {
         let refuse = |why: &str| Err(Error::Endpoint(format!("endpoint {text:?} {why}")));
         let url = match text.contains("://") {
             true => text.to_owned(),
@@ -73,7 +83,7 @@ impl FromStr for Endpoint {
                 let Ok(name) = ServerName::try_from(host) else {
                     return refuse("has a host that no certificate can have");
                 };
-                Some((TlsConnector::from(Arc::new(config()?)), name))
+                Some((TlsConnector::from(Arc::new(config(authorities)?)), name))
             }
             _ => return refuse("does not start with http:// or https://"),
         };
@@ -124,11 +134,11 @@ impl Endpoint {
     }
 }
 
-fn config() -> Result<ClientConfig, Error> {
+fn config(authorities: Option<&Path>) -> Result<ClientConfig, Error> {
     let given = env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
     let mut paths = CA_BUNDLES.iter().map(Path::new);
-    let path = match &given {
-        Some(path) => Path::new(path),
+    let path = match authorities.or(given.as_deref().map(Path::new)) {
+        Some(path) => path,
         None => paths.find(|path| path.exists()).ok_or_else(|| {
             let why =
                 "this system has no file with certificate authorities: name one in AWS_CA_BUNDLE";

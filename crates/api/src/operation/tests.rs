@@ -12,7 +12,7 @@ fn action_and_resource(
     let scope = Scope::new("111122223333", "r");
     let (request, ()) = request.body(()).expect("legal").into_parts();
     let protocol = match service {
-        Service::AppMesh => Protocol::RestJson,
+        Service::AppMesh | Service::Eks => Protocol::RestJson,
         Service::Sts => Protocol::Query,
         Service::CloudMap | Service::Tagging => Protocol::Json11,
     };

@@ -3,6 +3,7 @@
 use super::Server;
 use crate::{
     access::User,
+    service::Service,
     sigv4::{AuthError, Candidate, Claim, Secret, has_normal_path},
 };
 use bytes::Bytes;
@@ -36,14 +37,12 @@ impl Server {
             return self.admit_unverified(service, claim);
         };
         let claim = claim.ok_or(AuthError::Missing)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |since| since.as_secs());
+        let now = now();
         let token = claim.token(request)?;
-        let found =
-            credentials
-                .key_store()
-                .find(&claim.access_key, token.as_deref(), &claim.region, now);
+        let keys = credentials.key_store();
+        let found = keys.find(&self.sessions, &claim.access_key, token.as_deref(), now);
         let (user, secret) = found?;
+        keys.check_region(service, &claim.region)?;
         let scope = Scope::parse(&user.account, &claim.region)
             .map_err(|error| AuthError::Incomplete(error.to_string()))?;
         let access_key = Some(claim.access_key.clone());
@@ -64,6 +63,16 @@ impl Server {
                 secret,
                 candidate,
             }),
+        })
+    }
+
+    /// A caller of STS without a signature: it may have a token instead, which is in the body.
+    pub(super) fn admit_anonymous(&self, service: Service, request: &Parts) -> Option<Admission> {
+        let is_signed = !matches!(Claim::read(request), Ok(None));
+        (service == Service::Sts && self.credentials.is_some() && !is_signed).then(|| Admission {
+            scope: self.default_scope.clone(),
+            access_key: None,
+            verified: None,
         })
     }
 
@@ -90,6 +99,12 @@ impl Server {
             verified: None,
         })
     }
+}
+
+/// The time, in seconds since 1970.
+pub(crate) fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |since| since.as_secs())
 }
 
 /// The origin of a request that a browser sent for a web page of another site: such pages must not call a

@@ -21,7 +21,20 @@ impl Tls {
     /// # Errors
     /// A file cannot be read or is not valid, or the key is not the certificate's.
     pub fn open(cert: &Path, key: &Path) -> Result<Self, FileError> {
-        HotReload::open([cert, key], config).map(Self)
+        HotReload::open([cert, key], |files| config(files, b"http/1.1")).map(Self)
+    }
+
+    /// As [`Tls::open`], for a server that speaks HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Tls::open`].
+    pub fn open_http2(cert: &Path, key: &Path) -> Result<Self, FileError> {
+        HotReload::open([cert, key], |files| config(files, b"h2")).map(Self)
+    }
+
+    /// The configuration of a server with the newest certificate.
+    pub fn newest(&self) -> Arc<ServerConfig> {
+        self.0.load()
     }
 
     /// Reloads the files whenever one changes, and never returns; new connections use the new certificate.
@@ -38,6 +51,7 @@ impl Tls {
 
 fn config(
     [(cert_path, cert), (key_path, key)]: [(&Path, &[u8]); 2],
+    protocol: &[u8],
 ) -> Result<ServerConfig, FileError> {
     let (cert_path, key_path) = (cert_path.display(), key_path.display());
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert).collect();
@@ -57,6 +71,6 @@ fn config(
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
     let mut config = config.map_err(|error| FileError::invalid(both, error))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
 }

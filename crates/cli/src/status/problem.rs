@@ -92,6 +92,17 @@ fn of_control_plane(status: &Status, found: &mut Vec<Problem>) {
             ));
         }
     }
+    for refusal in &status.refusals {
+        let (node, count, reason) = (&refusal.node, refusal.count, &refusal.reason);
+        let peer = refusal.peer.as_deref().unwrap_or("an unknown address");
+        found.push(Problem::new(
+            format!(
+                "proxy {node} at {peer} was turned away ({count} times): {}: {reason}",
+                refusal.code
+            ),
+            "docs/operate/proxies.md: what each refusal means",
+        ));
+    }
     for warning in status
         .warnings
         .iter()
@@ -136,6 +147,10 @@ mod tests {
         let status: Status = serde_json::from_value(json!({
             "version": "1", "store": {"kind": "memory"}, "account": "", "region": "", "revision": 7,
             "publishedRevision": 7, "synced": false,
+            "refusals": [{
+                "node": "mesh/m/virtualNode/n", "peer": "10.0.0.9:1", "code": "PERMISSION_DENIED",
+                "reason": "the token is for another", "count": 3, "atMs": 1,
+            }],
             "proxies": [{
                 "stream": 1, "connected": true, "peer": "10.0.0.9:1", "node": {"id": "n"}, "revision_acked": 0,
                 "kinds": {"listener": {"nack": {"revision": 7, "reason": "bad port", "at_ms": 1}}},

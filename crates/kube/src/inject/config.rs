@@ -1,5 +1,6 @@
 //! The operator's settings of injection.
 
+use super::identity::Identity;
 use k8s_openapi::api::core::v1::{ExecAction, LifecycleHandler, Probe};
 
 /// The operator's settings of injection. The defaults are those of the original controller, except for the images,
@@ -14,8 +15,10 @@ pub struct InjectConfig {
     pub region: String,
     /// Account of this control plane. A mesh of another owner is named with its account.
     pub account_id: String,
-    /// The xDS server, as `host:port`. `None` keeps the image's default.
+    /// The xDS server, as `host:port`, or `https://host:port` for TLS. `None` keeps the image's default.
     pub xds_endpoint: Option<String>,
+    /// How pods prove to that server who their proxies are; `None` where it does not ask.
+    pub identity: Option<Identity>,
     /// The proxy's admin port.
     pub admin_port: u16,
     /// The proxy's admin log.
@@ -168,6 +171,7 @@ impl InjectConfig {
             region: region.into(),
             account_id: account_id.into(),
             xds_endpoint: None,
+            identity: None,
             admin_port,
             admin_log_file: "/tmp/envoy_admin_access.log".to_owned(),
             admin_ipv6: false,

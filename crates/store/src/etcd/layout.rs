@@ -123,6 +123,10 @@ impl Keys {
         format!("{}/leaders/{name}", self.prefix).into()
     }
 
+    pub(super) fn secret(&self) -> Vec<u8> {
+        format!("{}/secret", self.prefix).into()
+    }
+
     pub(super) fn replacing(&self) -> Vec<u8> {
         format!("{}/replacing", self.prefix).into()
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::Store;
+use crate::{secret::Secret, store::Store};
 use parking_lot::Mutex;
 use redb::{Database, StorageBackend};
 use std::{
@@ -60,7 +60,7 @@ impl Disk {
         let disk = self.clone();
         let opened = Engine::with(PathBuf::from("disk"), Box::new(move || disk.open()));
         let (engine, view) = opened.expect("the disk works");
-        Store::start(engine, view, Condition::healthy("redb"))
+        Store::start(engine, view, Condition::healthy("redb"), Secret::random())
     }
 }
 

@@ -32,6 +32,21 @@ async fn replicas_agree() {
     the_others_are_told_which_call_made_a_change(&etcd).await;
     a_replaced_state_reaches_the_others(&etcd).await;
     one_replica_leads_and_the_next_follows_with_a_greater_token(&etcd).await;
+    they_share_a_secret(&etcd).await;
+}
+
+async fn they_share_a_secret(etcd: &Etcd) {
+    // The first of them makes it; they start together.
+    let (a, b) = tokio::join!(connect(etcd.at, "secret"), connect(etcd.at, "secret"));
+    assert_eq!(a.secret(), b.secret());
+    let first = a.secret().clone();
+    drop((a, b));
+    let (again, other) = (
+        connect(etcd.at, "secret").await,
+        connect(etcd.at, "other").await,
+    );
+    assert_eq!(*again.secret(), first);
+    assert_ne!(*other.secret(), first);
 }
 
 async fn a_refusal_is_never_decided_on_an_old_state(etcd: &Etcd) {

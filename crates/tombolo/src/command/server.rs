@@ -2,6 +2,7 @@
 
 mod callers;
 mod metrics;
+mod proxies;
 mod status;
 
 use super::{Error, storage::Storage};
@@ -20,6 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::net::{TcpListener, UdpSocket};
+use tombolo_api::Authority;
 use tombolo_dns::{
     Forwarder, Registry as RegistryZone,
     range::{Views, VpcRange},
@@ -91,6 +93,8 @@ pub(crate) struct Server {
     limit: Vec<(Limit, usize)>,
     #[command(flatten)]
     callers: callers::Callers,
+    #[command(flatten)]
+    proxies: proxies::Proxies,
 }
 
 /// All listening sockets, opened before anything starts.
@@ -104,7 +108,9 @@ impl Server {
     pub(crate) fn run(self) -> Result<i32, Error> {
         logging::start(logging::Level::INFO);
         let scope = Scope::parse(&self.account, &self.region)?;
-        self.callers.check(&self.api, &self.xds)?;
+        self.callers.check(&self.api)?;
+        let has_credentials = !self.callers.are_trusted();
+        self.proxies.check(&self.xds, has_credentials)?;
         let runtime = super::runtime()?;
         let ended = runtime.block_on(self.serve(scope));
         runtime.shutdown_timeout(BLOCKING_DRAIN);
@@ -146,7 +152,7 @@ impl Server {
             default_region: scope.region.to_string(),
             ..tombolo_api::Config::default()
         };
-        let xds_options = tombolo_xds::server::ServerOptions::default();
+        let mut xds_options = tombolo_xds::server::ServerOptions::default();
         let mut supervisor = Supervisor::new();
         let api_stage = supervisor.stage("api", api_config.drain + MARGIN);
         let xds_stage = supervisor.stage("xds", xds_options.drain + MARGIN);
@@ -181,7 +187,12 @@ impl Server {
         if let Some(dns) = &dns {
             dns.metrics().register(&mut registry);
         }
-        let xds = tombolo_xds::Server::new(publisher.clone(), xds_options);
+        let credentials = self.callers.credentials(&mut supervisor, background)?;
+        xds_options.certificates =
+            (self.proxies).certificates(&store, &mut supervisor, background)?;
+        let root = Authority::new(store.secret().expose())?.root().to_owned();
+        let source = (self.proxies).source(publisher.clone(), credentials.as_ref(), &store);
+        let xds = tombolo_xds::Server::new(source, xds_options);
         xds.register_metrics(&mut registry);
         let status = status::Sources {
             store: store.clone(),
@@ -206,8 +217,9 @@ impl Server {
         let routes = operator.merge(metrics);
         let api = api
             .with_routes(routes)
-            .with_open_route(HEALTH_PATH, get(async || "ok\n"));
-        let api = self.callers.guard(api, &mut supervisor, background)?;
+            .with_open_route(HEALTH_PATH, get(async || "ok\n"))
+            .with_open_route(tombolo_operator::XDS_ROOT_PATH, get(async move || root));
+        let api = (self.callers).guard(api, credentials, &mut supervisor, background)?;
         for listener in sockets.api {
             let api = api.clone();
             supervisor.spawn(api_stage, "api", |stop| {

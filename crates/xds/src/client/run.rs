@@ -1,7 +1,5 @@
 //! The task of a client: connects, runs the session over a stream, and reconnects.
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +9,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tombolo_telemetry::{ErrorChain, Outage};
-use tonic::metadata::errors::InvalidMetadataValue;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
 
+use super::connect::{ConnectError, Server, read_token};
 use super::session::{PendingUpdate, Rejection, Session};
 use super::{ClientOptions, InvalidEndpoint, Status, Update};
 use crate::envoy::pb::envoy::config::core::v3 as core;
@@ -42,6 +40,8 @@ pub(super) fn endpoint(options: &ClientOptions) -> Result<Endpoint, InvalidEndpo
     let uri = match given.split_once("://") {
         None => format!("http://{given}"),
         Some(("http" | "unix", _)) => given.to_owned(),
+        // The transport takes care of TLS itself.
+        Some(("https", rest)) => format!("http://{rest}"),
         Some((scheme, _)) => return Err(invalid(format!("unknown scheme {scheme:?}"))),
     };
     let endpoint = Endpoint::from_shared(uri).map_err(|error| invalid(error.to_string()))?;
@@ -73,20 +73,8 @@ enum StreamError {
     Stalled,
     #[error("the server does not answer")]
     Silent,
-    #[error("token file {}", path.display())]
-    Token {
-        path: PathBuf,
-        #[source]
-        source: TokenError,
-    },
-}
-
-#[derive(Debug, thiserror::Error)]
-enum TokenError {
-    #[error("cannot be read")]
-    Read(#[source] io::Error),
-    #[error("does not hold a token")]
-    Invalid(#[source] InvalidMetadataValue),
+    #[error(transparent)]
+    Token(#[from] ConnectError),
 }
 
 impl From<tonic::Status> for StreamError {
@@ -218,7 +206,14 @@ impl ClientTask {
         if let Some(token) = self.token().await? {
             request.metadata_mut().insert("authorization", token);
         }
-        let channel = endpoint.connect().await.map_err(StreamError::Connect)?;
+        let channel = match Server::encrypted(&self.options.endpoint) {
+            None => endpoint.connect().await,
+            Some(server) => {
+                let connector = server.connector(self.options.authorities.clone());
+                endpoint.connect_with_connector(connector).await
+            }
+        };
+        let channel = channel.map_err(StreamError::Connect)?;
         let mut client = AggregatedDiscoveryServiceClient::new(channel)
             .max_decoding_message_size(self.options.max_message_bytes);
         let call = client.delta_aggregated_resources(request);
@@ -230,14 +225,9 @@ impl ClientTask {
         let Some(path) = &self.options.token_file else {
             return Ok(None);
         };
-        let unusable = |source| StreamError::Token {
-            path: path.clone(),
-            source,
-        };
-        let read = tokio::fs::read_to_string(path).await;
-        let token = read.map_err(|error| unusable(TokenError::Read(error)))?;
-        let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|error| unusable(TokenError::Invalid(error)))?;
+        let value = read_token(path).await?;
+        let value = MetadataValue::try_from(value.as_bytes());
+        let mut value = value.map_err(|_| ConnectError::Token(path.clone()))?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

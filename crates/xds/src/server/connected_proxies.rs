@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tonic::Status;
 
+use super::refusals::{Refusal, Refusals};
 use super::session::Protocol;
 use crate::node::Node;
 use crate::resource::Kind;
@@ -29,6 +31,7 @@ struct Streams {
     next: u64,
     connected: BTreeMap<u64, Arc<Mutex<Proxy>>>,
     ended: VecDeque<(SystemTime, Proxy)>,
+    refusals: Refusals,
 }
 
 /// One stream of a proxy, as `tombolo status` shows it.
@@ -102,6 +105,17 @@ impl ConnectedProxies {
         connected.chain(ended.into_iter().rev()).collect()
     }
 
+    /// Proxies that were turned away within the last hour because of who they are or are not, newest first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.0.lock().refusals.recent(unix_ms(SystemTime::now()))
+    }
+
+    /// Notes that a proxy was turned away.
+    pub(super) fn refused(&self, node_id: &str, peer: Option<SocketAddr>, status: &Status) {
+        let now = unix_ms(SystemTime::now());
+        self.0.lock().refusals.note(node_id, peer, status, now);
+    }
+
     /// Adds a stream. `None` if there are already `limit` streams.
     pub(super) fn connect(
         &self,
@@ -119,6 +133,7 @@ impl ConnectedProxies {
         streams
             .ended
             .retain(|(_, p)| p.node != node || p.peer.map(|peer| peer.ip()) != ip);
+        streams.refusals.take(&node.id, peer);
         streams.next += 1;
         let stream = streams.next;
         let proxy = Arc::new(Mutex::new(Proxy {

@@ -17,10 +17,12 @@ use futures::Stream;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{Sleep, sleep};
 use tombolo_telemetry::Outage;
 use tonic::transport::server::Connected;
+
+use super::transport::{Certificates, Transport};
 
 /// The delay after a failed accept, for example without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -38,11 +40,17 @@ pub(super) struct Limits {
 pub(super) fn incoming(
     listener: TcpListener,
     limits: Limits,
+    certificates: Option<Certificates>,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let state = (listener, Unidentified::default(), Outage::default());
+    let state = (
+        listener,
+        certificates,
+        Unidentified::default(),
+        Outage::default(),
+    );
     futures::stream::unfold(
         state,
-        move |(listener, unidentified, mut outage)| async move {
+        move |(listener, certificates, unidentified, mut outage)| async move {
             let (stream, remote) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
@@ -62,12 +70,15 @@ pub(super) fn incoming(
             let peer = ConnectedPeer::new(remote);
             unidentified.add(&peer.shared, limits.unidentified);
             let connection = Connection {
-                stream,
+                stream: Transport::new(stream, certificates.as_ref()),
                 peer,
                 idle: None,
                 limit: limits.idle,
             };
-            Some((Ok(connection), (listener, unidentified, outage)))
+            Some((
+                Ok(connection),
+                (listener, certificates, unidentified, outage),
+            ))
         },
     )
 }
@@ -149,7 +160,7 @@ impl Drop for OpenStream {
 
 /// A connection that fails with an I/O error after too long without a stream.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     peer: ConnectedPeer,
     /// Runs while there is no stream.
     idle: Option<Pin<Box<Sleep>>>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tonic::Status;
-use tonic::metadata::MetadataMap;
+use tonic::codegen::http::request::Parts;
 
 use crate::node::Node;
 use crate::snapshot::Snapshot;
@@ -39,17 +39,22 @@ pub trait Source: Send + Sync + 'static {
 pub struct Peer {
     /// The address of the peer's socket.
     pub addr: Option<SocketAddr>,
-    headers: MetadataMap,
+    head: Parts,
 }
 
 impl Peer {
-    pub(super) fn new(addr: Option<SocketAddr>, headers: MetadataMap) -> Peer {
-        Peer { addr, headers }
+    pub(super) fn new(addr: Option<SocketAddr>, head: Parts) -> Peer {
+        Peer { addr, head }
+    }
+
+    /// The head of the call, which may be signed.
+    pub fn head(&self) -> &Parts {
+        &self.head
     }
 
     /// A header of the call, if it occurs exactly once and is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.get_all(name).iter();
+        let mut values = self.head.headers.get_all(name).iter();
         let value = values.next()?.to_str().ok()?;
         values.next().is_none().then_some(value)
     }

@@ -12,7 +12,7 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use tokio::time::timeout;
 use tonic::Status;
-use tonic::metadata::MetadataMap;
+use tonic::codegen::http::request::Parts;
 
 use super::connected_proxies::Entry;
 use super::grpc_framing::{Requests, message, trailers};
@@ -32,8 +32,9 @@ const MAX_LOGGED_NAMES: usize = 5;
 pub(super) struct Stream<S, V: ProtocolVariant> {
     pub(super) server: Arc<Inner<S>>,
     pub(super) peer: Option<SocketAddr>,
-    pub(super) headers: MetadataMap,
     pub(super) open: Option<OpenStream>,
+    /// The head of the call, until the source has seen it.
+    pub(super) head: Option<Parts>,
     pub(super) requests: Requests<V::Request>,
     /// `None` until the proxy has sent its node.
     pub(super) proxy: Option<ConnectedProxy>,
@@ -120,9 +121,16 @@ impl<S: Source, V: ProtocolVariant> Stream<S, V> {
         };
         let node = V::node(&mut request)
             .ok_or_else(|| Status::invalid_argument("the first request has no node"))?;
-        // The headers are not needed after this.
-        let peer = Peer::new(self.peer, std::mem::take(&mut self.headers));
-        let mut snapshots = self.server.source.subscribe(&node, &peer).await?;
+        let head = self.head.take();
+        let head = head.ok_or_else(|| Status::internal("a stream connects once"))?;
+        let peer = Peer::new(self.peer, head);
+        let subscribed = self.server.source.subscribe(&node, &peer).await;
+        // It holds credentials, which are not needed any more.
+        drop(peer);
+        if let Err(status) = &subscribed {
+            self.server.proxies.refused(&node.id, self.peer, status);
+        }
+        let mut snapshots = subscribed?;
         let snapshot = snapshots.borrow_and_update().clone();
         if let Some(open) = &self.open {
             open.mark_identified();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sigv4::AuthError;
+use crate::{access::SessionKeys, sigv4::AuthError};
 
 const GOOD: &str = r#"
 regions: [us-west-2, eu-north-1]
@@ -29,8 +29,9 @@ const NOW: u64 = 1_700_000_000;
 
 fn find(access_key: &str, token: Option<&str>, region: &str) -> Result<Arc<User>, AuthError> {
     let found = read(GOOD).expect("a good file");
-    let found = found.find(access_key, token, region, NOW);
-    found.map(|(user, _)| user)
+    let sessions = SessionKeys::new(&[0; 32]);
+    let (user, _) = found.find(&sessions, access_key, token, NOW)?;
+    found.check_region("appmesh", region).map(|()| user)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::{command::Error, listen::Endpoint};
 use std::{convert::Infallible, path::PathBuf};
-use tombolo_api::{Credentials, Server, Tls};
+use tombolo_api::{Clusters, Credentials, Server, Tls};
 use tombolo_telemetry::{
     ErrorChain, Supervisor,
     supervisor::{Stage, restart_delays},
@@ -15,21 +15,21 @@ pub(crate) struct Callers {
     /// are accepted, and --api must be on loopback.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
+    /// YAML file of the Kubernetes clusters that EKS DescribeCluster answers for, read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    clusters: Option<PathBuf>,
     /// Serve the AWS APIs over HTTPS with this certificate and its chain (PEM). Read again when it changes.
     #[arg(long, value_name = "FILE", requires = "api_key")]
     api_cert: Option<PathBuf>,
     /// The certificate's private key (PEM).
     #[arg(long, value_name = "FILE", requires = "api_cert")]
     api_key: Option<PathBuf>,
-    /// Serve xDS on addresses other than loopback although proxies are not authenticated yet.
-    #[arg(long)]
-    allow_unauthenticated: bool,
 }
 
 impl Callers {
     /// Rejects addresses that unauthenticated callers could reach. The parent process is responsible for inherited
     /// sockets.
-    pub(super) fn check(&self, api: &[Endpoint], xds: &Endpoint) -> Result<(), Error> {
+    pub(super) fn check(&self, api: &[Endpoint]) -> Result<(), Error> {
         let is_reachable = |endpoint: &&Endpoint| match endpoint {
             Endpoint::Address(address) => !address.ip().is_loopback(),
             Endpoint::Inherited(_) => false,
@@ -43,13 +43,6 @@ impl Callers {
             )
             .into());
         }
-        if is_reachable(&xds) && !self.allow_unauthenticated {
-            return Err(format!(
-                "--xds {xds}: proxies are not authenticated in this version, so only loopback addresses are \
-                 served; --allow-unauthenticated lifts this where the network is trusted"
-            )
-            .into());
-        }
         Ok(())
     }
 
@@ -58,23 +51,50 @@ impl Callers {
         self.credentials.is_none()
     }
 
+    /// The keys, roles and policies of the credentials file, which is followed; none without a file.
+    pub(super) fn credentials(
+        &self,
+        supervisor: &mut Supervisor,
+        stage: Stage,
+    ) -> Result<Option<Credentials>, Error> {
+        let Some(path) = &self.credentials else {
+            return Ok(None);
+        };
+        let credentials = Credentials::open(path)
+            .map_err(|error| format!("--credentials {}", ErrorChain(&error)))?;
+        let followed = credentials.clone();
+        let delays = restart_delays();
+        supervisor.spawn_restarting(stage, "credentials file", delays, move |stop| {
+            let credentials = followed.clone();
+            async move {
+                stop.run_until_cancelled(credentials.reload_on_change())
+                    .await;
+                Ok::<_, Infallible>(())
+            }
+        });
+        Ok(Some(credentials))
+    }
+
     /// Enables authentication and TLS of a server as configured, and reloads the files when they change.
     pub(super) fn guard(
         &self,
         mut server: Server,
+        credentials: Option<Credentials>,
         supervisor: &mut Supervisor,
         stage: Stage,
     ) -> Result<Server, Error> {
-        if let Some(path) = &self.credentials {
-            let credentials = Credentials::open(path)
-                .map_err(|error| format!("--credentials {}", ErrorChain(&error)))?;
-            server = server.with_credentials(credentials.clone());
+        if let Some(credentials) = credentials {
+            server = server.with_credentials(credentials);
+        }
+        if let Some(path) = &self.clusters {
+            let clusters = Clusters::open(path)
+                .map_err(|error| format!("--clusters {}", ErrorChain(&error)))?;
+            server = server.with_clusters(clusters.clone());
             let delays = restart_delays();
-            supervisor.spawn_restarting(stage, "credentials file", delays, move |stop| {
-                let credentials = credentials.clone();
+            supervisor.spawn_restarting(stage, "clusters file", delays, move |stop| {
+                let clusters = clusters.clone();
                 async move {
-                    stop.run_until_cancelled(credentials.reload_on_change())
-                        .await;
+                    stop.run_until_cancelled(clusters.reload_on_change()).await;
                     Ok::<_, Infallible>(())
                 }
             });
@@ -100,43 +120,28 @@ impl Callers {
 mod tests {
     use super::*;
 
-    fn check(api: &str, xds: &str, credentials: bool, allowed: bool) -> Result<(), Error> {
-        let callers = Callers {
-            credentials: credentials.then(PathBuf::new),
-            api_cert: None,
-            api_key: None,
-            allow_unauthenticated: allowed,
-        };
-        let endpoint = |text: &str| text.parse::<Endpoint>().expect("an endpoint");
-        callers.check(&[endpoint("[::1]:1"), endpoint(api)], &endpoint(xds))
-    }
-
     #[test]
-    fn an_address_that_others_reach_needs_authentication() {
-        for (api, xds, credentials, allowed, expected) in [
-            ("127.0.0.1:1", "[::1]:1", false, false, ""),
-            ("fd://3", "fd://4", false, false, ""),
-            ("0.0.0.0:1", "127.0.0.1:1", false, true, "--credentials"),
-            ("10.0.0.1:1", "127.0.0.1:1", true, false, ""),
-            (
-                "127.0.0.1:1",
-                "0.0.0.0:1",
-                true,
-                false,
-                "--allow-unauthenticated",
-            ),
-            ("[::]:1", "0.0.0.0:1", true, true, ""),
+    fn an_address_that_others_reach_needs_credentials() {
+        for (api, credentials, is_served) in [
+            ("127.0.0.1:1", false, true),
+            ("fd://3", false, true),
+            ("0.0.0.0:1", false, false),
+            ("10.0.0.1:1", true, true),
         ] {
-            let refusal = check(api, xds, credentials, allowed)
-                .err()
-                .map(|error| error.to_string())
-                .unwrap_or_default();
-            assert_eq!(
-                refusal.is_empty(),
-                expected.is_empty(),
-                "{api} {xds}: {refusal}"
+            let callers = Callers {
+                credentials: credentials.then(PathBuf::new),
+                clusters: None,
+                api_cert: None,
+                api_key: None,
+            };
+            let endpoint = |text: &str| text.parse::<Endpoint>().expect("an endpoint");
+            let refusal = callers.check(&[endpoint("[::1]:1"), endpoint(api)]).err();
+            let refusal = refusal.map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(refusal.is_empty(), is_served, "{api}: {refusal}");
+            assert!(
+                is_served || refusal.contains("--credentials"),
+                "{api}: {refusal}"
             );
-            assert!(refusal.contains(expected), "{api} {xds}: {refusal}");
         }
     }
 }

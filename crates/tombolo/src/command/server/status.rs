@@ -2,7 +2,8 @@
 
 use tombolo_model::Scope;
 use tombolo_operator::{
-    Locality, Nack, Node, ProxyStatus, Status, StoreStatus, TypeStatus, Warning, WorkloadWarnings,
+    Locality, Nack, Node, ProxyStatus, Refusal, Status, StoreStatus, TypeStatus, Warning,
+    WorkloadWarnings,
 };
 use tombolo_plan::Publisher;
 use tombolo_store::Store;
@@ -44,6 +45,7 @@ impl Sources {
             published_revision,
             synced: published_revision >= revision && proxies.iter().all(holds_all),
             proxies,
+            refusals: self.proxies.refusals().into_iter().map(refusal).collect(),
             warnings: self.warnings(),
         }
     }
@@ -81,6 +83,22 @@ impl Sources {
                 .map(|(kind, it)| (resource_type(kind).to_owned(), progress(it)))
                 .collect(),
         }
+    }
+}
+
+fn refusal(refusal: tombolo_xds::server::Refusal) -> Refusal {
+    Refusal {
+        node: refusal.node_id,
+        peer: refusal.peer.map(|peer| peer.to_string()),
+        code: if refusal.is_known {
+            "PERMISSION_DENIED"
+        } else {
+            "UNAUTHENTICATED"
+        }
+        .to_owned(),
+        reason: refusal.reason,
+        count: refusal.count,
+        at_ms: refusal.at_ms,
     }
 }
 
