@@ -174,7 +174,7 @@ fn make(folder: &Path) -> Result<()> {
 }
 
 /// The target triple of this machine.
-fn host() -> Result<String> {
+pub(crate) fn host() -> Result<String> {
     let told = output(Command::new("rustc").current_dir(root()).arg("-vV"))?;
     let host = told.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned)

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod digest;
 mod fuzz;
+mod image;
 mod logs;
 mod process;
 mod test;
@@ -21,12 +23,14 @@ cargo xtask TASK
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
   fuzz [TARGET…] [--seconds N]
                    run fuzz targets, ten minutes each if nothing is said, and keep what they learn
+  image            write an OCI image of the program (--help tells more)
   bench NAME [WORD…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["image", rest @ ..] => return exit(image::run(rest)),
         ["tidy"] => tidy::run(),
         ["logs"] => logs::run(),
         ["test", rest @ ..] => test::run(rest),
@@ -39,13 +43,14 @@ fn main() -> ExitCode {
         }
         _ => Err(format!("unknown task: {}\n\n{}", words.join(" "), usage())),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    exit(result.map(|()| ExitCode::SUCCESS))
+}
+
+fn exit(result: process::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
 }
 
 /// The output of `cargo xtask help`.

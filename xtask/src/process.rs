@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -16,13 +16,25 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty());
+    named.map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
+
 /// Runs a program to its end and shows what it prints.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    run_known(command, |_| {})
+}
+
+/// Runs a program to its end and shows what it prints; `started` learns its process id.
+pub(crate) fn run_known(command: &mut Command, started: impl FnOnce(u32)) -> Result<()> {
     let line = shown(command);
     eprintln!("$ {line}");
-    let status = command
-        .status()
-        .map_err(|error| format!("{line}: {error}"))?;
+    let failed = |error: std::io::Error| format!("{line}: {error}");
+    let mut child = command.spawn().map_err(failed)?;
+    started(child.id());
+    let status = child.wait().map_err(failed)?;
     if status.success() {
         Ok(())
     } else {
@@ -47,6 +59,24 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub(crate) fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Reads the words of a task; where they are not as declared, or ask for help, that is printed and the exit code given.
+pub(crate) fn parse<T: clap::Parser>(
+    task: &str,
+    words: &[&str],
+) -> std::result::Result<T, ExitCode> {
+    let words = std::iter::once(task).chain(words.iter().copied());
+    T::try_parse_from(words).map_err(|error| {
+        // Where nothing can be printed, the exit code still tells.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+/// Whether nobody looks: what is skipped is then a failure.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
 /// The cargo that runs this task.
