@@ -14,6 +14,7 @@ pub mod corpus;
 mod etcd;
 pub mod history;
 pub mod http;
+pub mod kubernetes;
 pub mod manifests;
 pub mod mesh;
 pub mod model;

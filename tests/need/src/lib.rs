@@ -1,4 +1,4 @@
-//! Requirements of tests on the machine: programs, folders, privileges.
+//! Requirements of tests on the machine: programs, folders, privileges, clusters.
 //!
 //! A missing one is printed as `SKIPPED: …`, and the test returns; with `CI=true` the test fails, so that nothing is
 //! skipped where nobody reads the output.
@@ -6,6 +6,10 @@
 //! Read first: [`variable`].
 
 #![forbid(unsafe_code)]
+
+mod kubernetes;
+
+pub use kubernetes::{Cluster, Kubernetes, kubernetes};
 
 use std::{env, path::PathBuf};
 
