@@ -26,6 +26,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("proxy", &["xds", "telemetry"]),
     ("controller", &["model", "api", "kube", "telemetry"]),
     (
+        "kubernetes",
+        &["model", "api", "controller", "document", "kube", "telemetry"],
+    ),
+    (
         "local",
         &[
             "model",
