@@ -27,7 +27,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("controller", &["model", "api", "kube", "telemetry"]),
     (
         "kubernetes",
-        &["model", "api", "controller", "document", "kube", "telemetry"],
+        &[
+            "model",
+            "api",
+            "controller",
+            "document",
+            "kube",
+            "telemetry",
+        ],
     ),
     (
         "local",

@@ -20,6 +20,12 @@ pub enum ApiError {
     /// A resource of this name exists already.
     #[error(transparent)]
     Exists(Box<dyn Error + Send + Sync>),
+    /// Something else still needs what should go.
+    #[error(transparent)]
+    InUse(Box<dyn Error + Send + Sync>),
+    /// The caller may not make the call; the message names the action and the ARN.
+    #[error(transparent)]
+    Denied(Box<dyn Error + Send + Sync>),
     /// Rejected for any other reason; the same call is rejected again until something changes.
     #[error(transparent)]
     Refused(Box<dyn Error + Send + Sync>),
@@ -35,6 +41,11 @@ impl ApiError {
             Self::Unreachable(_) => crate::Outcome::Unreachable,
             _ => crate::Outcome::Failed,
         }
+    }
+
+    /// Whether the call may succeed when something else has been created or deleted.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        matches!(self, Self::NotFound(_) | Self::InUse(_))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A cluster: the source of objects, and the target of their status.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::watch;
 use tombolo_kube::ClusterObjects;
 use tombolo_kube::crd::{Kind, Resource};
+use tombolo_kube::selector::Labels;
 
 use crate::Status;
 
@@ -25,6 +27,51 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// All current pods.
     fn pods(&self) -> Vec<Arc<Pod>>;
+
+    /// The [owner](crate::OWNER_TAG) of what is created for objects of this cluster, if it is not that of all clusters
+    /// ([`Options::owner`](crate::Options)). The same in the next run.
+    fn owner(&self) -> Option<&str> {
+        None
+    }
+
+    /// The labels of a machine of the cluster, which say where its pods are.
+    fn host_labels(&self, _host: &str) -> Option<Labels> {
+        None
+    }
+
+    /// Holds an object, so that its deletion waits for [`release`](Self::release). Called before anything is created
+    /// for it, and each time something is: one that is held already costs nothing. An object that is gone is no error.
+    fn hold(&self, _object: &ObjectRef) -> impl Future<Output = Result<(), PatchError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Lets a deletion go on: what this finalizer (of [`tombolo_kube::finalizer`]) stands for is gone. An object that is
+    /// gone, or does not have it, is no error.
+    fn release(
+        &self,
+        _object: &ObjectRef,
+        _finalizer: &'static str,
+    ) -> impl Future<Output = Result<(), PatchError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Writes what admission adds to an object (names and membership) into one that was created while nobody admitted.
+    fn admit(
+        &self,
+        _object: &ObjectRef,
+        _admitted: &Resource,
+    ) -> impl Future<Output = Result<(), PatchError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Notes the ARN of the Cloud Map service of a virtual node in the object.
+    fn record_service(
+        &self,
+        _object: &ObjectRef,
+        _arn: &str,
+    ) -> impl Future<Output = Result<(), PatchError>> + Send {
+        async { Ok(()) }
+    }
 
     /// Writes the status of an object if it differs. A deleted object is not an error.
     fn patch_status(
@@ -87,6 +134,12 @@ impl fmt::Display for ObjectRef {
 pub(crate) fn is_same(old: &[Arc<ClusterObjects>], new: &[Arc<ClusterObjects>]) -> bool {
     let mut pairs = old.iter().zip(new);
     old.len() == new.len() && pairs.all(|(old, new)| Arc::ptr_eq(old, new))
+}
+
+/// Every owner that a controller of these clusters is.
+pub(crate) fn owners<C: Cluster>(clusters: &[Arc<C>], own: &str) -> BTreeSet<String> {
+    let clusters = clusters.iter().filter_map(|cluster| cluster.owner());
+    clusters.chain([own]).map(str::to_owned).collect()
 }
 
 /// Waits for a change in any of several clusters.

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tombolo_kube::ClusterObjects;
 use tombolo_kube::convert::{self, ConvertError};
 use tombolo_kube::crd::{Kind as ObjectKind, Resource as Object};
+use tombolo_kube::members::Members;
+use tombolo_kube::{ClusterObjects, Violations, admit};
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
+use tombolo_model::arn;
 
 use crate::{ObjectRef, Problem, Reason};
 
@@ -28,8 +30,16 @@ pub struct Desired {
     pub objects: BTreeMap<ObjectRef, DesiredObject>,
     /// Objects that cannot be converted now, with the reasons. The resources that they desired before are kept.
     pub rejected: BTreeMap<ObjectRef, RejectedObject>,
+    /// Objects that are being deleted, each with the resources that have to go before it does.
+    pub deleted: BTreeMap<ObjectRef, Vec<ResourceKey>>,
+    /// Objects that are being deleted and stay, with their resources, until their members are gone.
+    pub pending: BTreeMap<ObjectRef, Members>,
+    /// Objects that nobody admitted, as admission would have them.
+    pub admitted: BTreeMap<ObjectRef, Arc<Object>>,
     /// Resources of rejected objects, which are kept.
     kept: BTreeSet<ResourceKey>,
+    /// Resources of deleted objects.
+    claimed: BTreeSet<ResourceKey>,
 }
 
 /// The desired state of one object.
@@ -47,6 +57,12 @@ pub enum RejectedObject {
     /// It cannot be converted.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// It was created while nobody admitted objects, and is not admissible now.
+    #[error("it was created while the webhook was away, and cannot be admitted now: {0}")]
+    NotAdmissible(Violations),
+    /// It was created while nobody admitted objects; that is done now.
+    #[error("it was created while the webhook was away; its names and its mesh are filled in now")]
+    NotAdmitted,
     /// An object of an earlier cluster desires another spec under the same name.
     #[error(
         "{kind} {name} has a different spec in {cluster}; make both equal, or give this one another awsName"
@@ -64,7 +80,10 @@ pub enum RejectedObject {
 impl From<&RejectedObject> for Problem {
     fn from(rejected: &RejectedObject) -> Self {
         let reason = match rejected {
-            RejectedObject::Convert(_) => Reason::InvalidReference,
+            RejectedObject::NotAdmitted => Reason::Pending,
+            RejectedObject::Convert(_) | RejectedObject::NotAdmissible(_) => {
+                Reason::InvalidReference
+            }
             RejectedObject::Conflict { .. } => Reason::Conflict,
         };
         Self {
@@ -79,6 +98,31 @@ impl Desired {
     pub fn keeps(&self, key: &ResourceKey) -> bool {
         let router = || ResourceKey::new(key.mesh.clone(), Kind::VirtualRouter, key.parent.clone());
         self.kept.contains(key) || (key.kind == Kind::Route && self.kept.contains(&router()))
+    }
+
+    /// Whether an object decides about a resource that is not desired: one that is being deleted, or the router of a
+    /// route, which owns all its routes.
+    pub fn claims(&self, key: &ResourceKey) -> bool {
+        let is_router =
+            |key: &ResourceKey| self.resources.contains_key(key) || self.claimed.contains(key);
+        self.claimed.contains(key)
+            || (key.kind == Kind::Route
+                && is_router(&ResourceKey::new(
+                    key.mesh.clone(),
+                    Kind::VirtualRouter,
+                    key.parent.clone(),
+                )))
+    }
+
+    /// Whether an object that is being deleted has this resource.
+    pub fn is_claimed(&self, key: &ResourceKey) -> bool {
+        self.claimed.contains(key)
+    }
+
+    /// Resources of objects that are being deleted, but for those that another object desires.
+    pub fn to_delete(&self) -> impl Iterator<Item = &ResourceKey> {
+        let all = self.claimed.iter();
+        all.filter(|key| !self.resources.contains_key(*key))
     }
 }
 
@@ -96,6 +140,21 @@ pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
                 resources: Vec::new(),
                 generation: object.metadata().generation,
             };
+            if object.metadata().deletion_timestamp.is_some() {
+                let members = Members::of(object, objects);
+                if members.is_empty() {
+                    let resources = resources_of(object, objects);
+                    desired.claimed.extend(resources.iter().cloned());
+                    let entry = DesiredObject {
+                        resources: resources.clone(),
+                        ..entry
+                    };
+                    desired.objects.insert(source.clone(), entry);
+                    desired.deleted.insert(source, resources);
+                    continue;
+                }
+                desired.pending.insert(source.clone(), members);
+            }
             match convert::convert(object, objects) {
                 Ok(Some(converted)) => {
                     desired.objects.insert(source.clone(), entry);
@@ -107,7 +166,8 @@ pub fn desired(clusters: &[(&str, &ClusterObjects)]) -> Desired {
                 Err(error) => {
                     desired.objects.insert(source.clone(), entry);
                     desired.keep(object, objects);
-                    desired.rejected.insert(source, error.into());
+                    let refused = desired.refusal(&source, error, object, objects);
+                    desired.rejected.insert(source, refused);
                 }
             }
         }
@@ -147,9 +207,62 @@ impl Desired {
         }
     }
 
+    /// An object that nobody admitted is admitted now, if it can be.
+    fn refusal(
+        &mut self,
+        source: &ObjectRef,
+        error: ConvertError,
+        object: &Object,
+        objects: &ClusterObjects,
+    ) -> RejectedObject {
+        if !matches!(error, ConvertError::NotAdmitted { .. }) {
+            return error.into();
+        }
+        match admit::create(object.clone(), objects, admit::IpFamily::V4) {
+            Ok(admitted) => {
+                self.admitted.insert(source.clone(), Arc::new(admitted));
+                RejectedObject::NotAdmitted
+            }
+            Err(violations) => RejectedObject::NotAdmissible(violations),
+        }
+    }
+
     /// Keeps the resources of an object. An object whose mesh is deleted has no key: its resources are deleted.
     fn keep(&mut self, object: &Object, objects: &ClusterObjects) {
         self.kept
             .extend(convert::key(object, objects).ok().flatten());
     }
+}
+
+/// The resources of an object that is being deleted: its own, and the routes of a virtual router. Where its mesh or its
+/// gateway is gone already, the ARN in its status names them.
+fn resources_of(object: &Object, objects: &ClusterObjects) -> Vec<ResourceKey> {
+    let own = match convert::key(object, objects) {
+        Ok(key) => key,
+        Err(_) => recorded_arn(object)
+            .and_then(|arn| arn::parse_resource(&arn))
+            .map(|resource| resource.key),
+    };
+    let Some(own) = own else {
+        return Vec::new();
+    };
+    let route =
+        |name: &str| ResourceKey::child(own.mesh.clone(), Kind::Route, own.name.clone(), name);
+    let routes: Vec<ResourceKey> = match object {
+        Object::VirtualRouter(router) => router
+            .spec
+            .routes()
+            .iter()
+            .map(|each| route(&each.name))
+            .collect(),
+        _ => Vec::new(),
+    };
+    std::iter::once(own).chain(routes).collect()
+}
+
+/// The ARN that a controller wrote into the status.
+fn recorded_arn(object: &Object) -> Option<String> {
+    let name = crate::status::arn_field(object.kind());
+    let arn = object.status()?.get(name)?.as_str()?;
+    Some(arn.to_owned())
 }

@@ -49,6 +49,9 @@ pub struct Options {
     /// The identity that marks the resources of this controller (1 to 256 characters). It must be the same in the
     /// next run.
     pub owner: String,
+    /// Whether a resource that no controller has marked belongs to the object that asks for it, and is deleted with it, as
+    /// AWS's controller has it. Else such a resource is never deleted.
+    pub adopt: bool,
     /// Time between two full comparisons with the API.
     pub recheck: Duration,
     /// The VPC in which missing Cloud Map namespaces are created; `None` creates none.
@@ -62,6 +65,7 @@ impl Options {
     pub fn new(owner: impl Into<String>) -> Self {
         Self {
             owner: owner.into(),
+            adopt: false,
             recheck: Duration::from_secs(15),
             create_namespaces: None,
             dns_ttl: 300,

@@ -1,5 +1,6 @@
 //! Reconciles mesh objects into the App Mesh API.
 
+mod attempt;
 mod listing;
 mod step;
 
@@ -14,9 +15,9 @@ use tombolo_kube::ClusterObjects;
 use tombolo_model::appmesh::{Kind, ResourceKey};
 use tombolo_telemetry::ErrorChain;
 
-pub use step::{KnownResource, Observed, Owner, Step, step};
+pub use step::{Claim, KnownResource, Observed, Owner, Step, step};
 
-use crate::cluster::{Changes, is_same};
+use crate::cluster::{self, Changes, is_same};
 use crate::desired::{self, Desired};
 use crate::jobs::Jobs;
 use crate::queue::RETRY_PAUSES;
@@ -24,6 +25,7 @@ use crate::{
     ApiError, Cluster, Event, MeshApi, ObjectRef, Observer, Options, Outcome, Problem, Reason,
     Status, WorkQueue,
 };
+use attempt::{Attempt, AttemptError};
 use listing::Listing;
 
 /// Maximum concurrent calls.
@@ -41,6 +43,14 @@ pub struct Controller<C, A> {
     /// The known state of the API. Absent: unknown.
     observed: BTreeMap<ResourceKey, Observed>,
     problems: BTreeMap<ResourceKey, Problem>,
+    /// Resources that wait for others to come or to go: tried again as soon as one has.
+    waiting: BTreeSet<ResourceKey>,
+    /// Resources of deleted objects that are gone, or that are not ours to delete.
+    settled: BTreeSet<ResourceKey>,
+    /// Deleted objects that were let go.
+    released: BTreeSet<ObjectRef>,
+    /// What keeps pods of virtual nodes out of the registry.
+    registry: watch::Receiver<Arc<RegistryProblems>>,
     /// Resources that [`Event::Created`] was sent for.
     announced: BTreeSet<ResourceKey>,
     /// Resources to reconcile.
@@ -74,33 +84,12 @@ enum Key {
 enum AttemptResult {
     Resource(Observed, Result<(), AttemptError>),
     Status(Status, Outcome),
+    Released(Outcome),
     Listing(Result<Listing, ApiError>),
 }
 
-/// The reason why an attempt failed.
-struct AttemptError {
-    problem: Problem,
-    outcome: Outcome,
-}
-
-impl AttemptError {
-    /// A failure other than an outage.
-    fn failed(reason: Reason, message: String) -> Self {
-        Self {
-            problem: Problem { reason, message },
-            outcome: Outcome::Failed,
-        }
-    }
-}
-
-impl From<ApiError> for AttemptError {
-    fn from(error: ApiError) -> Self {
-        Self {
-            problem: Problem::from(&error),
-            outcome: error.outcome(),
-        }
-    }
-}
+/// Problems of registering pods, by virtual node.
+pub type RegistryProblems = BTreeMap<ObjectRef, Problem>;
 
 impl<C: Cluster, A: MeshApi> Controller<C, A> {
     /// A controller without any knowledge of the API.
@@ -113,6 +102,10 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             desired: watch::channel(Arc::default()).0,
             observed: BTreeMap::new(),
             problems: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            released: BTreeSet::new(),
+            registry: watch::channel(Arc::default()).1,
             announced: BTreeSet::new(),
             queue: WorkQueue::default(),
             statuses: WorkQueue::default(),
@@ -125,6 +118,13 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             },
             options: Arc::new(options),
         }
+    }
+
+    /// Writes problems of the registry into the status of virtual nodes, too.
+    #[must_use]
+    pub fn with_registry(mut self, problems: watch::Receiver<Arc<RegistryProblems>>) -> Self {
+        self.registry = problems;
+        self
     }
 
     /// The desired state of the clusters, as it changes. Computed once for all readers.
@@ -156,6 +156,7 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             };
             tokio::select! {
                 () = changes.next() => is_changed = true,
+                () = changed(&mut self.registry) => self.write_statuses(),
                 () = restarted.notified() => {
                     self.queue.reachable();
                     self.schedule.due = self.schedule.due.map(|_| Instant::now());
@@ -185,6 +186,16 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 self.queue.add(key.clone(), rank(key, true));
             }
         }
+        for key in new.to_delete() {
+            if !old.is_claimed(key) && !old.resources.contains_key(key) {
+                self.problems.remove(key);
+                self.queue.add(key.clone(), rank(key, false));
+            }
+        }
+        self.settled
+            .retain(|key| new.claims(key) && !new.resources.contains_key(key));
+        self.released
+            .retain(|object| new.deleted.contains_key(object));
         let deleted = old
             .resources
             .keys()
@@ -202,7 +213,13 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
         {
             self.statuses.remove(object);
         }
-        for object in new.objects.keys() {
+        self.write_statuses();
+    }
+
+    /// Queues every object to have its status written if it differs from what was written last.
+    fn write_statuses(&mut self) {
+        let desired = self.desired.borrow().clone();
+        for object in desired.objects.keys() {
             self.statuses.add(object.clone(), 0);
         }
     }
@@ -224,16 +241,30 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 .get(&key)
                 .cloned()
                 .unwrap_or(Observed::Unknown);
-            let (api, owner) = (self.api.clone(), self.options.clone());
-            self.jobs.spawn(Key::Resource(key.clone()), async move {
-                let (observed, result) =
-                    reconcile(&*api, &key, spec.as_deref(), observed, &owner.owner).await;
+            let attempt = Attempt {
+                api: self.api.clone(),
+                claim: self.claim(&key, &desired),
+                sources: self.sources(resource),
+                owner: self.owner(resource),
+                ours: cluster::owners(&self.clusters, &self.options.owner),
+                key: key.clone(),
+                spec,
+            };
+            self.jobs.spawn(Key::Resource(key), async move {
+                let (observed, result) = attempt.run(observed).await;
                 AttemptResult::Resource(observed, result)
             });
         }
         while self.statuses.running() < CONCURRENT
             && let Some(object) = self.statuses.pop(now)
         {
+            if self.is_to_be_released(&object) {
+                let cluster = self.clusters[object.cluster].clone();
+                self.jobs.spawn(Key::Status(object.clone()), async move {
+                    AttemptResult::Released(attempt::release(&*cluster, &object).await)
+                });
+                continue;
+            }
             let status = self.status(&object);
             let Some(status) = status.filter(|status| self.written.get(&object) != Some(status))
             else {
@@ -241,14 +272,9 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 continue;
             };
             let cluster = self.clusters[object.cluster].clone();
+            let admitted = self.desired.borrow().admitted.get(&object).cloned();
             self.jobs.spawn(Key::Status(object.clone()), async move {
-                let outcome = match cluster.patch_status(&object, &status).await {
-                    Ok(()) => Outcome::Done,
-                    Err(error) => {
-                        tracing::warn!(%object, error = %ErrorChain(&error), "status not written");
-                        Outcome::Failed
-                    }
-                };
+                let outcome = attempt::write(&*cluster, &object, admitted, &status).await;
                 AttemptResult::Status(status, outcome)
             });
         }
@@ -262,6 +288,54 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             self.jobs.spawn(Key::Listing, async move {
                 AttemptResult::Listing(listing::list(&*api, meshes).await)
             });
+        }
+    }
+
+    /// Whether the object is being deleted and nothing of it is left.
+    fn is_to_be_released(&self, object: &ObjectRef) -> bool {
+        let desired = self.desired.borrow();
+        let is_gone =
+            |key: &ResourceKey| self.settled.contains(key) || desired.resources.contains_key(key);
+        !self.released.contains(object)
+            && desired
+                .deleted
+                .get(object)
+                .is_some_and(|resources| resources.iter().all(is_gone))
+    }
+
+    /// What objects that are being deleted have to say about a resource.
+    fn claim(&self, key: &ResourceKey, desired: &Desired) -> Claim {
+        match key.kind {
+            _ if !self.options.adopt || !desired.claims(key) => Claim::None,
+            Kind::Mesh => Claim::Shared,
+            _ => Claim::Own,
+        }
+    }
+
+    /// The objects that desire a resource, with their clusters.
+    fn sources(&self, resource: Option<&desired::Resource>) -> Vec<(Arc<C>, ObjectRef)> {
+        let sources = resource.iter().flat_map(|resource| &resource.sources);
+        sources
+            .map(|source| (self.clusters[source.cluster].clone(), source.clone()))
+            .collect()
+    }
+
+    /// The owner of a resource that is created now: the cluster of the first object that desires it.
+    fn owner(&self, resource: Option<&desired::Resource>) -> String {
+        let first = resource.and_then(|resource| resource.sources.first());
+        let owner = first.and_then(|source| self.clusters[source.cluster].owner());
+        owner.unwrap_or(&self.options.owner).to_owned()
+    }
+
+    /// Something was created, changed or deleted: what waits for it is tried again.
+    fn wake_waiting(&mut self, changed: &ResourceKey, desired: &Desired) {
+        for key in std::mem::take(&mut self.waiting) {
+            if key.mesh == changed.mesh {
+                let rank = rank(&key, desired.resources.contains_key(&key));
+                self.queue.add(key, rank);
+            } else {
+                self.waiting.insert(key);
+            }
         }
     }
 
@@ -287,13 +361,17 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
                 self.reconciled(key, observed, result, now)
             }
             (Key::Resource(key), _) => {
-                let message = "the controller failed on this object; its log says why";
-                let error = AttemptError::failed(Reason::InternalError, message.to_owned());
-                self.reconciled(key, Observed::Unknown, Err(error), now);
+                self.reconciled(key, Observed::Unknown, Err(AttemptError::internal()), now);
             }
             (Key::Status(object), Ok(AttemptResult::Status(status, outcome))) => {
                 if outcome == Outcome::Done {
                     self.written.insert(object.clone(), status);
+                }
+                self.statuses.finish(&object, outcome, now);
+            }
+            (Key::Status(object), Ok(AttemptResult::Released(outcome))) => {
+                if outcome == Outcome::Done {
+                    self.released.insert(object.clone());
                 }
                 self.statuses.finish(&object, outcome, now);
             }
@@ -320,12 +398,28 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
         result: Result<(), AttemptError>,
         now: Instant,
     ) {
+        let desired = self.desired.borrow().clone();
+        let is_changed = self.observed.get(&key) != Some(&observed);
+        self.waiting.remove(&key);
         let outcome = match result {
             Ok(()) => {
                 self.problems.remove(&key);
+                if desired.claims(&key) && !desired.resources.contains_key(&key) {
+                    self.settled.insert(key.clone());
+                }
+                if is_changed {
+                    self.wake_waiting(&key, &desired);
+                }
                 Outcome::Done
             }
-            Err(AttemptError { problem, outcome }) => {
+            Err(AttemptError {
+                problem,
+                outcome,
+                waits_for_others,
+            }) => {
+                if waits_for_others {
+                    self.waiting.insert(key.clone());
+                }
                 if outcome == Outcome::Failed && self.problems.get(&key) != Some(&problem) {
                     tracing::warn!(resource = %key, reason = problem.reason.as_str(), "{problem}");
                 }
@@ -340,10 +434,12 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             (true, false) => tracing::info!("the mesh API answers again"),
             _ => {}
         }
-        let desired = self.desired.borrow().clone();
         let resource = desired.resources.get(&key);
-        for source in resource.iter().flat_map(|resource| &resource.sources) {
-            self.statuses.add(source.clone(), 0);
+        let sources = resource.iter().flat_map(|resource| &resource.sources);
+        let deleted = desired.deleted.iter();
+        let deleted = deleted.filter(|(_, resources)| resources.contains(&key));
+        for object in sources.chain(deleted.map(|(object, _)| object)) {
+            self.statuses.add(object.clone(), 0);
         }
         match (&observed, resource) {
             (Observed::Present(_), Some(_)) if self.announced.insert(key.clone()) => {
@@ -394,15 +490,18 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
             if !matches!(known, Observed::Present(_)) {
                 *known = Observed::Present(KnownResource::listed(listed.arn, listed.version));
             }
-            if matches!(known, Observed::Present(known) if !known.owner.is_other()) {
+            let is_ours = |owner: &Owner| match owner {
+                Owner::Unknown | Owner::ThisController => true,
+                Owner::Untagged => self.options.adopt && desired.claims(&key),
+                Owner::Other(_) => false,
+            };
+            if matches!(known, Observed::Present(known) if is_ours(&known.owner)) {
                 self.queue.add(key.clone(), rank(&key, false));
             }
         }
         // A status that was changed by others is written again.
         self.written.clear();
-        for object in desired.objects.keys() {
-            self.statuses.add(object.clone(), 0);
-        }
+        self.write_statuses();
         self.schedule = ComparisonSchedule {
             due: Some(now + self.options.recheck),
             pauses: None,
@@ -414,9 +513,17 @@ impl<C: Cluster, A: MeshApi> Controller<C, A> {
     fn status(&self, object: &ObjectRef) -> Option<Status> {
         let desired = self.desired.borrow();
         let asked = desired.objects.get(object)?;
+        let pending = || {
+            let members = desired.pending.get(object)?;
+            Some(Problem {
+                reason: Reason::PendingMembersDeletion,
+                message: format!("it is being deleted and waits for {members} to go first"),
+            })
+        };
         let mut status = Status {
             generation: asked.generation,
-            problem: desired.rejected.get(object).map(Problem::from),
+            problem: (desired.rejected.get(object).map(Problem::from)).or_else(pending),
+            registry: self.registry.borrow().get(object).cloned(),
             ..Status::default()
         };
         for key in &asked.resources {
@@ -455,69 +562,11 @@ fn rank(key: &ResourceKey, desired: bool) -> u32 {
     u32::try_from(rank).unwrap_or(u32::MAX)
 }
 
-/// Maximum calls of one attempt: describe, read the owner, create, describe again, update.
-const STEPS: usize = 6;
-
-/// One attempt: makes the calls of [`step()`] until none is left or one fails. Also returns the observed state, which
-/// is kept either way.
-async fn reconcile<A: MeshApi>(
-    api: &A,
-    key: &ResourceKey,
-    desired: Option<&tombolo_model::appmesh::Spec>,
-    mut observed: Observed,
-    owner: &str,
-) -> (Observed, Result<(), AttemptError>) {
-    for _ in 0..STEPS {
-        let next = match (step(desired, &observed), desired) {
-            (Step::Done, _) => return (observed, Ok(())),
-            (Step::Describe, _) => api.describe(key).await.map(Observed::from),
-            (Step::ReadOwner { arn }, _) => api
-                .owner(&arn)
-                .await
-                .map(|found| observed.owned_by(found, owner)),
-            (Step::Create, Some(spec)) => match api.create(key, spec, owner).await {
-                // Another client created it, or the answer to this controller's own creation was lost.
-                Err(ApiError::Exists(_)) => Ok(Observed::Unknown),
-                created => {
-                    created.map(|found| Observed::applied(found, spec, Owner::ThisController))
-                }
-            },
-            (Step::Update { owner }, Some(spec)) => match api.update(key, spec).await {
-                Err(ApiError::NotFound(_)) => Ok(Observed::Unknown),
-                updated => updated.map(|found| Observed::applied(found, spec, owner)),
-            },
-            (Step::Create | Step::Update { .. }, None) => return (observed, Ok(())),
-            (Step::Delete, _) => api.delete(key).await.map(|()| Observed::Absent),
-            (Step::Conflict { owner }, _) => {
-                return (
-                    observed,
-                    Err(AttemptError::failed(
-                        Reason::Conflict,
-                        format!(
-                            "{} {} belongs to {owner} and has a different spec there; make both equal, or give this one another awsName",
-                            key.kind, key.name
-                        ),
-                    )),
-                );
-            }
-        };
-        match next {
-            Ok(next) => observed = next,
-            Err(error) => {
-                // A call whose answer was lost may have succeeded.
-                let observed = match error {
-                    ApiError::Unreachable(_) => Observed::Unknown,
-                    _ => observed,
-                };
-                return (observed, Err(error.into()));
-            }
-        }
+/// The next change; never when the sender is gone.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
-    let message = format!("{} {} changes while it is reconciled", key.kind, key.name);
-    (
-        observed,
-        Err(AttemptError::failed(Reason::Refused, message)),
-    )
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinError;
 use tokio::time::Instant;
+use tombolo_kube::finalizer;
 use tombolo_kube::inject::CLOUD_MAP_GATE;
 use tombolo_kube::register::Instance;
 use tombolo_telemetry::ErrorChain;
@@ -24,7 +25,11 @@ pub use plan::{Plan, plan};
 
 use crate::cluster::Changes;
 use crate::jobs::Jobs;
-use crate::{ApiError, Cluster, Event, Observer, Options, Outcome, RegistryApi, WorkQueue};
+use crate::mesh::RegistryProblems;
+use crate::{
+    ApiError, Cluster, Event, ObjectRef, Observer, Options, Outcome, PatchError, Problem, Reason,
+    RegistryApi, WorkQueue,
+};
 use load::{Loaded, LoadedService};
 use nodes::Nodes;
 
@@ -42,11 +47,16 @@ pub struct Controller<C, A> {
     nodes: Nodes,
     /// Services that were loaded.
     services: BTreeMap<ServiceName, LoadedService>,
+    /// Deleted nodes whose objects were let go.
+    released: BTreeSet<NodeKey>,
+    /// Services that do not exist, as far as is known.
+    absent: BTreeSet<ServiceName>,
     /// Deleted nodes that may have left instances behind.
     deleted_nodes: BTreeSet<NodeKey>,
     queue: WorkQueue<Key>,
     jobs: Jobs<Key, AttemptResult>,
     recheck: Instant,
+    problems: watch::Sender<Arc<RegistryProblems>>,
 }
 
 /// The subject of an attempt.
@@ -73,9 +83,44 @@ struct NodeResult {
     registered: Vec<Instance>,
     deregistered: Vec<String>,
     error: Option<ApiError>,
+    /// Why nothing was tried.
+    held_back: Option<String>,
     /// Whether a readiness gate could not be set.
     readiness_gate_failed: bool,
-    conflict: bool,
+    /// Whether the object of a deleted node could be let go; `None`: it was not to be.
+    released: Option<bool>,
+    /// Addresses that are registered for others.
+    taken: Vec<String>,
+}
+
+impl NodeResult {
+    fn held_back(error: &PatchError) -> Self {
+        Self {
+            held_back: Some(ErrorChain(error).to_string()),
+            ..Self::default()
+        }
+    }
+
+    /// What the status of the node says about it.
+    fn problem(&self) -> Option<Problem> {
+        if let Some(error) = &self.error {
+            return Some(Problem::from(error));
+        }
+        if let Some(message) = &self.held_back {
+            return Some(Problem {
+                reason: Reason::FinalizersNotAdded,
+                message: message.clone(),
+            });
+        }
+        (!self.taken.is_empty()).then(|| Problem {
+            reason: Reason::AddressTaken,
+            message: format!(
+                "pods are not registered because their addresses are registered for another virtual node or cluster: \
+                 {}; give the clusters address ranges that do not overlap, or deregister what is left of another",
+                self.taken.join(", ")
+            ),
+        })
+    }
 }
 
 impl<C: Cluster, A: RegistryApi> Controller<C, A> {
@@ -89,12 +134,20 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             observer,
             nodes: Nodes::default(),
             services: BTreeMap::new(),
+            released: BTreeSet::new(),
+            absent: BTreeSet::new(),
             deleted_nodes: BTreeSet::new(),
             queue,
             jobs: Jobs::new(),
             recheck: Instant::now() + options.recheck,
+            problems: watch::channel(Arc::default()).0,
             options: Arc::new(options),
         }
+    }
+
+    /// Why pods are not registered, by virtual node, as it changes.
+    pub fn problems(&self) -> watch::Receiver<Arc<RegistryProblems>> {
+        self.problems.subscribe()
     }
 
     /// Reconciles at each change and on a timer, until dropped. `restarted` is notified when the API was restarted.
@@ -139,12 +192,23 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
     /// Applies the changes of the clusters.
     fn refresh(&mut self) {
         let changed = self.nodes.refresh(&self.clusters);
+        let nodes = &self.nodes;
+        self.released.retain(|node| nodes.deleted(node).is_some());
         for key in changed {
             if !self.nodes.contains(&key) {
                 self.deleted_nodes.insert(key.clone());
             }
             self.queue.add(Key::Node(key), 0);
         }
+        let nodes = &self.nodes;
+        self.problems.send_if_modified(|problems| {
+            let is_there = |object: &ObjectRef| nodes.objects().any(|node| node == object);
+            let is_changed = !problems.keys().all(is_there);
+            if is_changed {
+                Arc::make_mut(problems).retain(|object, _| is_there(object));
+            }
+            is_changed
+        });
     }
 
     fn start_jobs(&mut self) {
@@ -175,6 +239,11 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         let job = load::Job {
             api: self.api.clone(),
             options: self.options.clone(),
+            owner: user
+                .and_then(|node| self.clusters[node.source.cluster].owner())
+                .unwrap_or(&self.options.owner)
+                .to_owned(),
+            ours: crate::cluster::owners(&self.clusters, &self.options.owner),
             observer: self.observer.clone(),
             name: name.clone(),
             uid: user.map(|node| node.uid.clone()),
@@ -188,7 +257,19 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
     }
 
     fn start_node(&mut self, key: NodeKey) {
+        let deleted = self.nodes.deleted(&key);
+        let deleted = deleted.filter(|_| !self.released.contains(&key)).cloned();
+        let cluster = self.clusters[key.cluster].clone();
         let Some(service) = self.services.get(&key.service) else {
+            if let Some(deleted) = deleted.filter(|_| self.absent.contains(&key.service)) {
+                self.jobs.spawn(Key::Node(key), async move {
+                    AttemptResult::Node(NodeResult {
+                        released: Some(release(&*cluster, &deleted).await),
+                        ..NodeResult::default()
+                    })
+                });
+                return;
+            }
             // The end of the service's attempt queues the node again.
             self.queue
                 .finish(&Key::Node(key.clone()), Outcome::Done, Instant::now());
@@ -197,9 +278,10 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         };
         let node = self.nodes.get(&key);
         let pods = node
-            .map(|node| self.nodes.pods(&key, node))
+            .map(|node| self.nodes.pods(&key, node, &*cluster))
             .unwrap_or_default();
-        let cluster_name = self.clusters[key.cluster].name();
+        let source = node.map(|node| node.source.clone());
+        let cluster_name = cluster.name();
         let plan = plan(&key, cluster_name, &pods, &service.instances);
         for address in &plan.taken {
             let (node, address) = (key.node.clone(), address.clone());
@@ -216,10 +298,22 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             .map(|pod| (pod.instance.id, pod.pod))
             .collect();
         let registered: BTreeSet<String> = service.instances.keys().cloned().collect();
-        let (api, cluster) = (self.api.clone(), self.clusters[key.cluster].clone());
-        let id = service.service.id.clone();
+        let api = self.api.clone();
+        let (id, arn) = (service.service.id.clone(), service.service.arn.clone());
+        let taken = plan.taken.clone();
         self.jobs.spawn(Key::Node(key), async move {
+            if let Some(source) = &source
+                && let Err(error) = hold(&*cluster, source, &arn).await
+            {
+                return AttemptResult::Node(NodeResult::held_back(&error));
+            }
             let mut result = perform(&*api, &id, plan).await;
+            result.taken = taken;
+            if let Some(deleted) = deleted
+                && result.error.is_none()
+            {
+                result.released = Some(release(&*cluster, &deleted).await);
+            }
             for (instance, pod) in gates {
                 let is_new = result.registered.iter().any(|new| new.id == instance);
                 let is_gone = result.deregistered.contains(&instance);
@@ -287,6 +381,7 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             Loaded::Service(service) => {
                 self.find_deleted_nodes(name, service.instances.values());
                 self.services.insert(name.clone(), service);
+                self.absent.remove(name);
                 let deleted = self
                     .deleted_nodes
                     .iter()
@@ -299,6 +394,12 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             }
             Loaded::Absent => {
                 self.services.remove(name);
+                for node in self.nodes.deleted_of(name) {
+                    if !self.released.contains(&node) {
+                        self.queue.add(Key::Node(node), 0);
+                    }
+                }
+                self.absent.insert(name.clone());
                 self.deleted_nodes.retain(|node| node.service != *name);
             }
             Loaded::OtherOwner => drop(self.services.remove(name)),
@@ -310,10 +411,49 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
         if outcome == Outcome::Failed {
             tracing::warn!(?key, error = %ErrorChain(error), "registry not up to date");
         }
+        let users: Vec<ObjectRef> = match key {
+            Key::Orphans => Vec::new(),
+            Key::Service(service) => self
+                .nodes
+                .of_service(service)
+                .filter_map(|node| self.source(node))
+                .collect(),
+            Key::Node(node) => self.source(node).into_iter().collect(),
+        };
+        for user in users {
+            self.set_problem(user, Some(Problem::from(error)));
+        }
         self.queue.finish(key, outcome, now);
     }
 
+    /// The object of a node that is there.
+    fn source(&self, node: &NodeKey) -> Option<ObjectRef> {
+        Some(self.nodes.get(node)?.source.clone())
+    }
+
+    /// Tells what keeps pods of a virtual node from being registered, if it has changed.
+    fn set_problem(&self, node: ObjectRef, problem: Option<Problem>) {
+        self.problems.send_if_modified(|problems| {
+            if problems.get(&node) == problem.as_ref() {
+                return false;
+            }
+            let problems = Arc::make_mut(problems);
+            match problem {
+                Some(problem) => drop(problems.insert(node, problem)),
+                None => drop(problems.remove(&node)),
+            }
+            true
+        });
+    }
+
     fn node_done(&mut self, key: NodeKey, result: NodeResult, now: Instant) {
+        if let Some(source) = self.source(&key) {
+            self.set_problem(source, result.problem());
+        }
+        let is_retried = result.readiness_gate_failed
+            || result.released == Some(false)
+            || result.held_back.is_some()
+            || !result.taken.is_empty();
         if let Some(service) = self.services.get_mut(&key.service) {
             for instance in result.registered {
                 service.instances.insert(instance.id.clone(), instance);
@@ -330,14 +470,17 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
             self.failed(&Key::Node(key), &error, now);
             return;
         }
-        let outcome = if result.readiness_gate_failed || result.conflict {
+        let outcome = if is_retried {
             Outcome::Failed
         } else {
             Outcome::Done
         };
+        if result.released == Some(true) {
+            self.released.insert(key.clone());
+        }
         if outcome == Outcome::Done && !self.nodes.contains(&key) {
-            self.deleted_nodes.remove(&key);
-            if self.nodes.user(&key.service).is_none() {
+            let was_left = self.deleted_nodes.remove(&key);
+            if was_left && self.nodes.user(&key.service).is_none() {
                 self.queue.add(Key::Service(key.service.clone()), 0);
             }
         }
@@ -361,12 +504,26 @@ impl<C: Cluster, A: RegistryApi> Controller<C, A> {
     }
 }
 
+/// The object of a node is held before any of its pods is registered, and says in which service.
+async fn hold<C: Cluster>(cluster: &C, node: &ObjectRef, service: &str) -> Result<(), PatchError> {
+    cluster.hold(node).await?;
+    cluster.record_service(node, service).await
+}
+
+/// Lets the object of a deleted node go; whether it could.
+async fn release<C: Cluster>(cluster: &C, node: &ObjectRef) -> bool {
+    match cluster.release(node, finalizer::CLOUD_MAP).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%node, error = %ErrorChain(&error), "finalizer not removed");
+            false
+        }
+    }
+}
+
 /// Makes the calls of a plan, a few at a time. Deregistrations come first: callers get errors until then.
 async fn perform<A: RegistryApi>(api: &A, service: &str, plan: Plan) -> NodeResult {
-    let mut result = NodeResult {
-        conflict: !plan.taken.is_empty(),
-        ..NodeResult::default()
-    };
+    let mut result = NodeResult::default();
     let calls = plan.deregister.into_iter().map(|id| async {
         let ended = api.deregister(service, &id).await;
         (id, ended)

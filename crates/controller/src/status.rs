@@ -11,6 +11,9 @@ use tombolo_kube::crd::Kind;
 
 use crate::ApiError;
 
+/// The condition of a virtual node that is there only while pods of it cannot be registered in Cloud Map.
+const PODS_REGISTERED: &str = "PodsRegistered";
+
 /// The state of an object in the mesh API.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -22,6 +25,8 @@ pub struct Status {
     pub routes: BTreeMap<String, String>,
     /// The reason why it is not active. Without one, and with an ARN, it is active.
     pub problem: Option<Problem>,
+    /// Why pods of a virtual node are not registered in Cloud Map. It says nothing about the resource.
+    pub registry: Option<Problem>,
 }
 
 /// The reason why an object is not active.
@@ -42,10 +47,18 @@ pub enum Reason {
     InvalidReference,
     /// Another cluster, or another controller, has a different resource of the same name.
     Conflict,
+    /// The object is being deleted and waits for its members to go.
+    PendingMembersDeletion,
     /// The API rejected the call.
     Refused,
+    /// The controller may not make the call.
+    AccessDenied,
     /// The API does not answer.
     Unreachable,
+    /// The Kubernetes API server did not take the finalizers that come before the resource.
+    FinalizersNotAdded,
+    /// The address of a pod is registered for another virtual node or cluster.
+    AddressTaken,
     /// A bug in the controller.
     InternalError,
 }
@@ -57,8 +70,12 @@ impl Reason {
             Self::Pending => "Pending",
             Self::InvalidReference => "InvalidReference",
             Self::Conflict => "Conflict",
+            Self::PendingMembersDeletion => "PendingMembersDeletion",
             Self::Refused => "Refused",
+            Self::AccessDenied => "AccessDenied",
             Self::Unreachable => "Unreachable",
+            Self::FinalizersNotAdded => "FinalizersNotAdded",
+            Self::AddressTaken => "AddressTaken",
             Self::InternalError => "InternalError",
         }
     }
@@ -74,6 +91,7 @@ impl From<&ApiError> for Problem {
     fn from(error: &ApiError) -> Self {
         let reason = match error {
             ApiError::Unreachable(_) => Reason::Unreachable,
+            ApiError::Denied(_) => Reason::AccessDenied,
             _ => Reason::Refused,
         };
         Self {
@@ -94,7 +112,10 @@ impl Status {
     pub fn to_json(&self, kind: Kind, old: Option<&Value>, now: Timestamp) -> Value {
         let name = kind.name();
         let word = if self.is_active() { "True" } else { "False" };
-        let old = old.and_then(|old| old.pointer("/conditions/0"));
+        let old_conditions = old
+            .and_then(|old| old.get("conditions")?.as_array().cloned())
+            .unwrap_or_default();
+        let old = old_conditions.first();
         let unchanged = old.filter(|old| old.get("status").and_then(Value::as_str) == Some(word));
         let since = unchanged.and_then(|old| old.get("lastTransitionTime").cloned());
         let pending = || Problem {
@@ -111,21 +132,38 @@ impl Status {
             condition["reason"] = reason.as_str().into();
             condition["message"] = message.into();
         }
-        let mut status = json!({ "conditions": [condition] });
+        let mut conditions = vec![condition];
+        if let Some(Problem { reason, message }) = &self.registry {
+            let old = old_conditions
+                .iter()
+                .find(|old| old.get("type").and_then(Value::as_str) == Some(PODS_REGISTERED));
+            let since = old.and_then(|old| old.get("lastTransitionTime").cloned());
+            conditions.push(json!({
+                "type": PODS_REGISTERED,
+                "status": "False",
+                "lastTransitionTime": since.unwrap_or_else(|| json!(Time(now))),
+                "reason": reason.as_str(),
+                "message": message,
+            }));
+        }
+        let mut status = json!({ "conditions": conditions });
         if let Some(generation) = self.generation {
             status["observedGeneration"] = generation.into();
         }
         if let Some(arn) = &self.arn {
-            let mut field = name[..1].to_ascii_lowercase();
-            field.push_str(&name[1..]);
-            field.push_str("ARN");
-            status[field] = arn.as_str().into();
+            status[arn_field(kind)] = arn.as_str().into();
         }
         if !self.routes.is_empty() {
             status["routeARNs"] = json!(self.routes);
         }
         status
     }
+}
+
+/// The member of the status that holds the ARN of an object of this kind: `virtualNodeARN`.
+pub(crate) fn arn_field(kind: Kind) -> String {
+    let name = kind.name();
+    format!("{}{}ARN", name[..1].to_ascii_lowercase(), &name[1..])
 }
 
 #[cfg(test)]

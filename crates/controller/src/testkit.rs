@@ -1,150 +1,21 @@
 //! A cluster and an API in memory, for tests that choose the failures.
 
+mod cluster;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::watch;
-use tombolo_kube::crd::{Kind as ObjectKind, Resource};
 use tombolo_kube::register::Instance;
-use tombolo_kube::{ClusterObjects, Codec, admit};
 use tombolo_model::Timestamp;
 use tombolo_model::apply::cloudmap::CreateService;
 use tombolo_model::appmesh::{Kind, ResourceKey, Spec};
 use tombolo_model::cloudmap::NamespaceType;
 
 use crate::api::{DescribedResource, ListedResource, Namespace, Service, Version};
-use crate::{ApiError, Cluster, MeshApi, ObjectRef, PatchError, RegistryApi, Status};
+use crate::{ApiError, MeshApi, RegistryApi};
 
-/// A cluster in memory.
-pub(crate) struct FakeCluster {
-    name: String,
-    objects: Mutex<Arc<ClusterObjects>>,
-    pods: Mutex<BTreeMap<String, Arc<Pod>>>,
-    statuses: Mutex<BTreeMap<String, Status>>,
-    /// Pods whose readiness gate was set.
-    gates: Mutex<BTreeSet<String>>,
-    changed: watch::Sender<u64>,
-}
-
-impl FakeCluster {
-    pub(crate) fn new(name: &str) -> Arc<Self> {
-        let mut objects = ClusterObjects::new();
-        objects.put_namespace("shop", [("mesh".to_owned(), "m".to_owned())].into());
-        Arc::new(Self {
-            name: name.to_owned(),
-            objects: Mutex::new(Arc::new(objects)),
-            pods: Mutex::default(),
-            statuses: Mutex::default(),
-            gates: Mutex::default(),
-            changed: watch::channel(0).0,
-        })
-    }
-
-    /// Admits the objects of a manifest, each with a uid and a generation one above that of the object that it
-    /// replaces.
-    pub(crate) fn apply(&self, manifest: &str) {
-        let source = [tombolo_kube::manifest::Source::new("test.yaml", manifest)];
-        let read = tombolo_kube::manifest::read(&source, &Default::default())
-            .unwrap_or_else(|problems| panic!("{problems}"));
-        for located in read.into_apply_order() {
-            let tombolo_kube::manifest::Object::Mesh(new) = located.object else {
-                panic!("not a mesh object")
-            };
-            self.put(*new);
-        }
-    }
-
-    fn put(&self, new: Resource) {
-        let mut guard = self.objects.lock();
-        let objects = Arc::make_mut(&mut guard);
-        let old = objects
-            .get(new.kind(), new.namespace(), new.name())
-            .cloned();
-        let admitted = match &old {
-            Some(old) => admit::update(old, new, admit::IpFamily::V4),
-            None => admit::create(new, objects, admit::IpFamily::V4),
-        };
-        let mut admitted = admitted.unwrap_or_else(|denials| panic!("{:?}", denials.0));
-        let meta = admitted.metadata_mut();
-        let generation = old
-            .as_ref()
-            .and_then(|old| old.metadata().generation)
-            .unwrap_or(0);
-        meta.generation = Some(generation + 1);
-        meta.uid = Some(format!("uid-{}", meta.name.clone().unwrap_or_default()));
-        objects.put(admitted);
-        drop(guard);
-        self.changed.send_modify(|count| *count += 1);
-    }
-
-    pub(crate) fn delete(&self, kind: ObjectKind, namespace: &str, name: &str) {
-        let mut objects = self.objects.lock();
-        Arc::make_mut(&mut objects)
-            .remove(kind, namespace, name)
-            .expect("it is there");
-        drop(objects);
-        self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// Adds or replaces a pod of the namespace `shop`: ready, with a readiness gate.
-    pub(crate) fn pod(&self, name: &str, app: &str, address: &str) {
-        let pod = serde_json::json!({
-            "metadata": {"name": name, "namespace": "shop", "labels": {"app": app}},
-            "spec": {"containers": [], "readinessGates": [{"conditionType": tombolo_kube::inject::CLOUD_MAP_GATE}]},
-            "status": {"podIP": address, "phase": "Running", "conditions": [{"type": "ContainersReady", "status": "True"}]},
-        });
-        let pod = Codec::from_json(&pod).unwrap();
-        self.pods.lock().insert(name.to_owned(), Arc::new(pod));
-        self.changed.send_modify(|count| *count += 1);
-    }
-
-    pub(crate) fn delete_pod(&self, name: &str) {
-        self.pods.lock().remove(name).expect("it is there");
-        self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// The status of an object that was written last.
-    pub(crate) fn status(&self, object: &str) -> Option<Status> {
-        self.statuses.lock().get(object).cloned()
-    }
-
-    pub(crate) fn is_readiness_gate_set(&self, pod: &str) -> bool {
-        self.gates.lock().contains(pod)
-    }
-}
-
-impl Cluster for FakeCluster {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
-
-    fn objects(&self) -> Arc<ClusterObjects> {
-        self.objects.lock().clone()
-    }
-
-    fn pods(&self) -> Vec<Arc<Pod>> {
-        self.pods.lock().values().cloned().collect()
-    }
-
-    async fn patch_status(&self, object: &ObjectRef, status: &Status) -> Result<(), PatchError> {
-        self.statuses
-            .lock()
-            .insert(object.to_string(), status.clone());
-        Ok(())
-    }
-
-    async fn set_readiness_gate(&self, _: &str, pod: &str, _: &str) -> Result<(), PatchError> {
-        self.gates.lock().insert(pod.to_owned());
-        Ok(())
-    }
-}
+pub(crate) use cluster::FakeCluster;
 
 /// The failure of calls for one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,6 +82,11 @@ impl FakeApi {
             }
             None => drop(state.resources.remove(key)),
         }
+    }
+
+    /// A namespace that exists.
+    pub(crate) fn add_namespace(&self, name: &str) {
+        self.state.lock().namespaces.insert(name.to_owned());
     }
 
     /// Adds a service without an owner, creating its namespace.
@@ -352,9 +228,13 @@ impl MeshApi for FakeApi {
                 .keys()
                 .any(|other| other.parent == key.name && other.kind.parent() == Some(key.kind)),
         };
-        if in_use {
-            return Err(ApiError::Refused(refused(
-                "ResourceInUseException: it holds something",
+        let target = format!("\"virtualNode\":\"{}\"", key.name);
+        let is_target = state.resources.values().any(|(found, _)| {
+            serde_json::to_string(&found.spec).is_ok_and(|spec| spec.contains(&target))
+        });
+        if in_use || is_target {
+            return Err(ApiError::InUse(refused(
+                "ResourceInUseException: something needs it",
             )));
         }
         state.resources.remove(key);

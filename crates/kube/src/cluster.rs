@@ -97,6 +97,11 @@ impl ClusterObjects {
         self.namespaces.get(name)
     }
 
+    /// The names of all namespaces.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.namespaces.keys().map(String::as_str)
+    }
+
     /// Adds an object, or replaces the one of the same kind, namespace and name, which is returned.
     pub fn put(&mut self, resource: Resource) -> Option<Arc<Resource>> {
         let key = ObjectKey::of(&resource);

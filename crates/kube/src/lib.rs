@@ -19,8 +19,10 @@ mod codec;
 pub mod convert;
 pub mod crd;
 mod fields;
+pub mod finalizer;
 pub mod inject;
 pub mod manifest;
+pub mod members;
 pub mod register;
 pub mod selector;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod agent;
 mod backup;
+mod controller;
 mod demo;
 mod proxy;
 mod server;
@@ -50,6 +51,7 @@ Connect:
 
 Operate a control plane:
   server     Run one: AWS APIs, xDS and DNS over one store
+  controller Reconcile mesh objects of Kubernetes clusters into one
   export     Its whole state as YAML
   import     Such a state in place of an empty one
 
@@ -103,6 +105,7 @@ commands! {
     Network(tombolo_cli::Network),
     Env(tombolo_cli::Env),
     Server(server::Server),
+    Controller(controller::Controller),
     Export(backup::Export),
     Import(backup::Import),
     Proxy(proxy::Proxy),

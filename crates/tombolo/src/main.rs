@@ -12,6 +12,7 @@
 //! | [`tombolo_proxy`] | the data plane | `proxy` |
 //! | [`tombolo_dns`] | names of namespaces and clusters | `Server` |
 //! | [`tombolo_health`] | health checks of instances | `run` |
+//! | [`tombolo_kubernetes`] | API servers of Kubernetes clusters | `cluster::KubernetesCluster` |
 //! | [`tombolo_local`] | clusters and pods on this machine | `daemon` |
 //! | [`tombolo_linux`] | namespaces, links, rules: the kernel | `sandbox` |
 //! | [`tombolo_operator`] | `/tombolo/v1` | `Status` |

@@ -96,6 +96,14 @@ impl Error {
         )
     }
 
+    /// Whether the caller may not make the call.
+    pub fn is_denied(&self) -> bool {
+        matches!(
+            self.code(),
+            Some("AccessDeniedException" | "ForbiddenException" | "AccessDenied")
+        )
+    }
+
     /// Parses an error answer: the code is in a header or in the body, the message is `message` or `Message`.
     pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();

@@ -20,6 +20,10 @@ impl From<Error> for ApiError {
             Self::NotFound(error.into())
         } else if error.is_conflict() {
             Self::Exists(error.into())
+        } else if error.is_in_use() {
+            Self::InUse(error.into())
+        } else if error.is_denied() {
+            Self::Denied(error.into())
         } else {
             Self::Refused(error.into())
         }

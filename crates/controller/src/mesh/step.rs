@@ -1,5 +1,7 @@
 //! The decision for one resource: desired and observed state in, the next call out.
 
+use std::collections::BTreeSet;
+
 use tombolo_model::appmesh::Spec;
 
 use crate::api::{DescribedResource, Version};
@@ -83,11 +85,11 @@ impl Observed {
         })
     }
 
-    /// The state after the tags were read: `found` is the owner tag, `us` this controller's identity.
-    pub(super) fn owned_by(&self, found: Option<String>, own_identity: &str) -> Self {
+    /// After the tags were read: `found` is the owner that they name, `ours` are the names of this controller.
+    pub(super) fn owned_by(&self, found: Option<String>, ours: &BTreeSet<String>) -> Self {
         let owner = match found {
             None => Owner::Untagged,
-            Some(found) if found == own_identity => Owner::ThisController,
+            Some(found) if ours.contains(&found) => Owner::ThisController,
             Some(found) => Owner::Other(found),
         };
         match self {
@@ -98,6 +100,18 @@ impl Observed {
             other => other.clone(),
         }
     }
+}
+
+/// What an object that is being deleted has to say about its resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// There is no such object.
+    None,
+    /// The resource is the object's, unless another controller created it.
+    Own,
+    /// The resource belongs to all who have such an object, whoever created it: a mesh, which the API keeps as long as
+    /// anybody has something in it.
+    Shared,
 }
 
 /// The next call for a resource.
@@ -128,9 +142,10 @@ pub enum Step {
     },
 }
 
-/// Decides the next call. A resource that is not desired is deleted only if this controller owns it; a desired one is
-/// updated to the desired spec, unless another controller owns it.
-pub fn step(desired: Option<&Spec>, observed: &Observed) -> Step {
+/// Decides the next call. A resource that is not desired is deleted only if this controller created it, or if nobody is
+/// known to have created it and an object claims it; one that is desired is brought to the desired spec, unless another
+/// controller created it.
+pub fn step(desired: Option<&Spec>, observed: &Observed, claim: Claim) -> Step {
     match (desired, observed) {
         (None, Observed::Absent) => Step::Done,
         (_, Observed::Unknown) => Step::Describe,
@@ -142,6 +157,8 @@ pub fn step(desired: Option<&Spec>, observed: &Observed) -> Step {
                 arn: known.arn.clone(),
             },
             (Owner::ThisController, None) => Step::Delete,
+            (Owner::Untagged, None) if claim != Claim::None => Step::Delete,
+            (Owner::Other(_), None) if claim == Claim::Shared => Step::Delete,
             (Owner::Untagged | Owner::Other(_), None) => Step::Done,
             (Owner::ThisController | Owner::Untagged, Some(_)) => Step::Update {
                 owner: known.owner.clone(),
@@ -208,8 +225,13 @@ mod tests {
             (None, present(a, other()), Step::Done),
         ];
         for (desired, observed, expected) in cases {
-            let next = step(desired, &observed);
+            let next = step(desired, &observed, Claim::None);
             assert_eq!(next, expected, "{desired:?} {observed:?}");
         }
+        let claimed = step(None, &present(a, Owner::Untagged), Claim::Own);
+        assert_eq!(claimed, Step::Delete);
+        assert_eq!(step(None, &present(a, other()), Claim::Own), Step::Done);
+        let shared = step(None, &present(a, other()), Claim::Shared);
+        assert_eq!(shared, Step::Delete);
     }
 }

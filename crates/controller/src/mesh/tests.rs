@@ -1,5 +1,8 @@
 //! Tests of the mesh controller with an API in memory whose failures the tests choose. Time is virtual.
 
+mod kubernetes;
+mod transcript;
+
 use super::*;
 use crate::testkit::{FakeApi, FakeCluster, Fault, until};
 use serde_json::json;
@@ -183,7 +186,6 @@ async fn object_with_a_dangling_reference_keeps_what_it_has_and_wakes_when_it_re
         problem().is_some_and(|problem| problem.reason == Reason::InvalidReference)
     })
     .await;
-    until("the end of the node", || api.spec(&key("red")).is_none()).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(
         api.resources()

@@ -1,6 +1,6 @@
 //! Services: found, created, loaded, and deleted when no node uses them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tombolo_kube::register::Instance;
@@ -32,6 +32,10 @@ pub(super) enum Loaded {
 pub(super) struct Job<A> {
     pub(super) api: Arc<A>,
     pub(super) options: Arc<Options>,
+    /// The owner of a service that is created.
+    pub(super) owner: String,
+    /// Every owner that is this controller.
+    pub(super) ours: BTreeSet<String>,
     pub(super) observer: Observer,
     pub(super) name: ServiceName,
     /// The uid of a node that uses it, as the idempotency token of the creation.
@@ -77,9 +81,11 @@ impl<A: RegistryApi> Job<A> {
         if self.is_used || self.may_have_orphans {
             return Ok(Loaded::Service(LoadedService { service, instances }));
         }
-        if !instances.is_empty()
-            || self.api.service_owner(&service.arn).await?.as_ref() != Some(&self.options.owner)
-        {
+        if !instances.is_empty() {
+            return Ok(Loaded::OtherOwner);
+        }
+        let owner = self.api.service_owner(&service.arn).await?;
+        if owner.is_none_or(|owner| !self.ours.contains(&owner)) {
             return Ok(Loaded::OtherOwner);
         }
         self.api.delete_service(&service.id).await?;
@@ -139,7 +145,7 @@ impl<A: RegistryApi> Job<A> {
             creator_request_id: self.uid.clone().filter(|uid| !uid.is_empty()),
             tags: vec![Tag {
                 key: OWNER_TAG.to_owned(),
-                value: self.options.owner.clone(),
+                value: self.owner.clone(),
             }],
         };
         let service = self.api.create_service(&command).await?;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use tombolo_kube::crd::VirtualNode;
+use tombolo_kube::crd::{Kind, VirtualNode};
 use tombolo_kube::inject::CLOUD_MAP_GATE;
 use tombolo_kube::register::{self, Instance, Owner, PodClass};
 use tombolo_kube::{ClusterObjects, ObjectExt, PodExt, selector};
 
-use crate::{CLUSTER_ATTRIBUTE, Cluster};
+use crate::{CLUSTER_ATTRIBUTE, Cluster, ObjectRef};
 
 /// A service by namespace and name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +85,7 @@ pub struct NodePod {
 /// A virtual node that uses the registry.
 pub(super) struct Node {
     object: Arc<VirtualNode>,
+    pub(super) source: ObjectRef,
     pub(super) uid: String,
 }
 
@@ -93,6 +94,8 @@ pub(super) struct Node {
 pub(super) struct Nodes {
     seen: Vec<Arc<ClusterObjects>>,
     nodes: BTreeMap<NodeKey, Node>,
+    /// Objects that are being deleted, by the node that they were.
+    deleted: BTreeMap<NodeKey, ObjectRef>,
     /// Pods of each cluster.
     pods: Vec<BTreeMap<PodRef, Arc<Pod>>>,
     /// Names of the clusters, for the attribute of instances.
@@ -107,10 +110,20 @@ impl Nodes {
         self.clusters = names.collect();
         let objects: Vec<_> = clusters.iter().map(|cluster| cluster.objects()).collect();
         if !crate::cluster::is_same(&self.seen, &objects) {
-            let nodes = objects.iter().enumerate();
-            let nodes = nodes
-                .flat_map(|(index, objects)| in_cluster(index, objects))
+            let all = objects.iter().enumerate();
+            let all = all.flat_map(|(index, objects)| in_cluster(index, objects));
+            let (deleted, nodes): (Vec<_>, Vec<_>) =
+                all.partition(|(_, node)| node.object.metadata.deletion_timestamp.is_some());
+            let nodes = BTreeMap::from_iter(nodes);
+            let deleted = deleted.into_iter().map(|(key, node)| (key, node.source));
+            let deleted: BTreeMap<_, _> = deleted
+                .filter(|(key, _)| !nodes.contains_key(key))
                 .collect();
+            let new = deleted
+                .keys()
+                .filter(|key| !self.deleted.contains_key(*key));
+            changed.extend(new.cloned());
+            self.deleted = deleted;
             let old = std::mem::replace(&mut self.nodes, nodes);
             let deleted = old.keys().filter(|key| !self.nodes.contains_key(*key));
             changed.extend(deleted.cloned());
@@ -152,6 +165,22 @@ impl Nodes {
         selecting.map(|(key, _)| key)
     }
 
+    /// The object of a node that is being deleted.
+    pub(super) fn deleted(&self, key: &NodeKey) -> Option<&ObjectRef> {
+        self.deleted.get(key)
+    }
+
+    /// Deleted nodes of a service.
+    pub(super) fn deleted_of(&self, service: &ServiceName) -> Vec<NodeKey> {
+        let all = self.deleted.keys();
+        all.filter(|key| key.service == *service).cloned().collect()
+    }
+
+    /// The objects of nodes that are not being deleted.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.nodes.values().map(|node| &node.source)
+    }
+
     pub(super) fn contains(&self, key: &NodeKey) -> bool {
         self.nodes.contains_key(key)
     }
@@ -176,8 +205,8 @@ impl Nodes {
         self.nodes.get(key)
     }
 
-    /// The pods of a node that have an address.
-    pub(super) fn pods(&self, key: &NodeKey, node: &Node) -> Vec<NodePod> {
+    /// The pods of a node that have an address. `cluster` is the node's.
+    pub(super) fn pods<C: Cluster>(&self, key: &NodeKey, node: &Node, cluster: &C) -> Vec<NodePod> {
         let owner = Owner {
             mesh: key.mesh.clone(),
             virtual_node: key.node.clone(),
@@ -186,7 +215,9 @@ impl Nodes {
             .values()
             .filter(|pod| node.selects(pod));
         let pods = pods.filter_map(|pod| {
-            let mut instance = register::instance(pod, &node.object, &owner, None)?;
+            let host = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+            let host = host.and_then(|host| cluster.host_labels(host));
+            let mut instance = register::instance(pod, &node.object, &owner, host.as_ref())?;
             let cluster = self.clusters[key.cluster].clone();
             instance
                 .attributes
@@ -225,8 +256,17 @@ fn in_cluster(index: usize, objects: &ClusterObjects) -> impl Iterator<Item = (N
             node: node.spec.aws_name.clone()?,
         };
         let uid = node.metadata.uid.clone().unwrap_or_default();
-        let object = Arc::new(node.clone());
-        Some((key, Node { object, uid }))
+        let node = Node {
+            source: ObjectRef {
+                cluster: index,
+                kind: Kind::VirtualNode,
+                namespace: node.metadata.namespace.clone().unwrap_or_default(),
+                name: node.metadata.name.clone().unwrap_or_default(),
+            },
+            object: Arc::new(node.clone()),
+            uid,
+        };
+        Some((key, node))
     })
 }
 

@@ -205,3 +205,89 @@ async fn equal_addresses_in_two_clusters_are_told_and_the_first_one_stays() {
     until("the gate", || west.is_readiness_gate_set("one")).await;
     assert_eq!(ids(&api), ["10.0.0.1"]);
 }
+
+fn run_kubernetes(
+    cluster: &Arc<FakeCluster>,
+    api: &Arc<FakeApi>,
+) -> watch::Receiver<Arc<RegistryProblems>> {
+    let options = Options {
+        adopt: true,
+        ..Options::new("kubernetes")
+    };
+    let clusters = vec![cluster.clone()];
+    let controller = Controller::new(clusters, api.clone(), options, Arc::new(|_| {}));
+    let problems = controller.problems();
+    tokio::spawn(controller.run(Arc::new(Notify::new())));
+    problems
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_is_held_and_names_its_service_until_its_pods_are_deregistered() {
+    let (cluster, api) = (
+        FakeCluster::kubernetes("east"),
+        Arc::new(FakeApi::default()),
+    );
+    api.add_namespace("shop.local");
+    cluster.apply(&manifest("red"));
+    run_kubernetes(&cluster, &api);
+    cluster.pod("one", "red", "10.0.0.1");
+    until("the instance", || ids(&api) == ["10.0.0.1"]).await;
+    let node = "VirtualNode shop/red";
+    assert!(cluster.finalizers(node).contains(&finalizer::CLOUD_MAP));
+    assert_eq!(cluster.recorded(node).as_deref(), Some(SERVICE));
+    cluster.delete(ObjectKind::VirtualNode, "shop", "red");
+    until("the release", || {
+        !cluster.finalizers(node).contains(&finalizer::CLOUD_MAP)
+    })
+    .await;
+    until("the end of the service", || {
+        api.instances(SERVICE).is_none()
+    })
+    .await;
+    // The mesh controller has its own.
+    assert_eq!(cluster.finalizers(node), [finalizer::APP_MESH]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_namespace_is_gone_is_let_go() {
+    let (cluster, api) = (
+        FakeCluster::kubernetes("east"),
+        Arc::new(FakeApi::default()),
+    );
+    cluster.apply(&manifest("red"));
+    let object = cluster
+        .object(ObjectKind::VirtualNode, "shop", "red")
+        .unwrap();
+    let object = ObjectRef::of(0, &object);
+    cluster.hold(&object).await.unwrap();
+    let problems = run_kubernetes(&cluster, &api);
+    until("the reason", || problems.borrow().contains_key(&object)).await;
+    let problem = problems.borrow()[&object].message.clone();
+    assert!(
+        problem.contains("no Cloud Map namespace shop.local"),
+        "{problem}"
+    );
+    cluster.delete(ObjectKind::VirtualNode, "shop", "red");
+    until("the release", || {
+        cluster.finalizers("VirtualNode shop/red") == [finalizer::APP_MESH]
+    })
+    .await;
+    until("the end of the problem", || problems.borrow().is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_of_another_cluster_stays_though_it_is_empty() {
+    let (east, west) = (
+        FakeCluster::kubernetes("east"),
+        FakeCluster::kubernetes("west"),
+    );
+    let api = Arc::new(FakeApi::default());
+    api.add_namespace("shop.local");
+    east.apply(&manifest("red"));
+    run_kubernetes(&east, &api);
+    until("the service", || api.instances(SERVICE).is_some()).await;
+    run_kubernetes(&west, &api);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    let deleted = |call: &String| call.starts_with("delete ");
+    assert!(!api.calls().iter().any(deleted));
+}

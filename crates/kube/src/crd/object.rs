@@ -157,6 +157,16 @@ impl Resource {
         each!(self, object => &mut object.metadata)
     }
 
+    /// The status that a controller wrote, unchecked.
+    pub fn status(&self) -> Option<&Value> {
+        each!(self, object => object.status.as_ref())
+    }
+
+    /// The same, to be changed.
+    pub fn status_mut(&mut self) -> &mut Option<Value> {
+        each!(self, object => &mut object.status)
+    }
+
     /// `metadata.name`, empty if absent.
     pub fn name(&self) -> &str {
         self.metadata().name.as_deref().unwrap_or_default()
