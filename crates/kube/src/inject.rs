@@ -18,14 +18,15 @@ mod tests;
 use k8s_openapi::api::core::v1::{Container, LocalObjectReference, Pod, PodReadinessGate, PodSpec};
 
 pub use config::{
-    InjectConfig, Resources, Statsd, Tracing, XrayDaemon, default_pre_stop, default_sidecar_probe,
+    IGNORED_IPS, InjectConfig, ProxyKind, Resources, STATS_PORT, Sidecar, Statsd, Tracing,
+    XrayDaemon, default_pre_stop, default_sidecar_probe,
 };
 pub use workload::{Workload, workload_of};
 
-use crate::Violation;
 use crate::cluster::ClusterObjects;
 use crate::crd::Kind;
 use crate::selector::{self, Labels};
+use crate::{ObjectExt as _, Violation};
 
 /// Annotation of a pod and label of a namespace that switches injection: `enabled` or `disabled`.
 pub const SWITCH: &str = "appmesh.k8s.aws/sidecarInjectorWebhook";
@@ -41,7 +42,9 @@ pub const PROXY_UID: i64 = 1337;
 pub const INGRESS_PORT: u16 = 15000;
 /// The port to which outbound traffic is redirected.
 pub const EGRESS_PORT: u16 = 15001;
-/// The pod condition that the pod is registered in Cloud Map.
+/// Annotation of a mirror pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The pod condition that says that the registry hands out the pod's address.
 pub const CLOUD_MAP_GATE: &str = "conditions.appmesh.k8s.aws/aws-cloudmap-healthy";
 
 /// The outcome of the injection of a pod.
@@ -67,31 +70,61 @@ pub enum NotInjected {
     Disabled,
     /// No virtual node or gateway selects it, and injection is not `enabled` explicitly.
     NotSelected,
+    /// No virtual node or gateway selects it although injection is `enabled`, but no controller owns it either: somebody
+    /// runs a pod by hand, to look around.
+    BareAndNotSelected,
+    /// A gateway selects it, but it has no container for the proxy.
+    GatewayWithoutProxy,
+    /// It mirrors a pod that a kubelet runs from a file, which an admission cannot change.
+    Mirror,
 }
 
-/// Injects a pod that is created in `namespace`.
+impl NotInjected {
+    /// What somebody who expects the pod in the mesh should know, if anybody may.
+    pub const fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::BareAndNotSelected => Some(
+                "the pod gets no sidecar: no virtual node or gateway of its namespace selects it",
+            ),
+            Self::GatewayWithoutProxy => Some(
+                "the pod gets no proxy: a virtual gateway selects it, but it has no container named envoy",
+            ),
+            Self::NamespaceNotLabelled | Self::Disabled | Self::NotSelected | Self::Mirror => None,
+        }
+    }
+}
+
+/// Injects a pod that is created in `namespace`. A pod that is injected already comes out as it is.
 ///
 /// # Errors
-/// No virtual node or gateway selects the pod although injection is `enabled`; several do; the one that does was not
-/// admitted; or an annotation is malformed. The field names the label or annotation.
+/// No virtual node or gateway selects the pod although injection is `enabled`, and a controller owns it or the
+/// configuration is strict; several do; one that does was not admitted; the pod is in its host's network; or an
+/// annotation is malformed. The field names the label or annotation.
 pub fn inject(
     pod: &Pod,
     namespace: &str,
     objects: &ClusterObjects,
     config: &InjectConfig,
 ) -> Result<Injection, Violation> {
-    let Some(namespace_switch) = objects.namespace(namespace).and_then(intercepted) else {
+    let namespace_labels = objects.namespace(namespace);
+    let Some(namespace_switch) = namespace_labels.and_then(intercepted) else {
         return Ok(Injection::Untouched(NotInjected::NamespaceNotLabelled));
     };
     let switch = annotation::get(pod, SWITCH).unwrap_or(namespace_switch);
     if switch.eq_ignore_ascii_case("disabled") {
         return Ok(Injection::Untouched(NotInjected::Disabled));
     }
+    if annotation::get(pod, MIRROR).is_some() {
+        return Ok(Injection::Untouched(NotInjected::Mirror));
+    }
     let empty = Labels::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
     let Some(workload) = workload_of(labels, namespace, objects)? else {
         if !switch.eq_ignore_ascii_case("enabled") {
             return Ok(Injection::Untouched(NotInjected::NotSelected));
+        }
+        if !config.strict && pod.controller_uid().is_none() {
+            return Ok(Injection::Untouched(NotInjected::BareAndNotSelected));
         }
         return Err(Violation::new(
             "metadata.labels",
@@ -102,10 +135,14 @@ pub fn inject(
             ),
         ));
     };
+    let sidecar = sidecar::choose(pod, namespace_labels.unwrap_or(&empty), config)?;
     let mut pod = pod.clone();
     match workload.kind {
-        Kind::VirtualGateway => virtual_gateway(&mut pod, &workload, config)?,
-        _ => virtual_node(&mut pod, &workload, namespace, objects, config)?,
+        Kind::VirtualGateway if !has_container(&pod, SIDECAR) => {
+            return Ok(Injection::Untouched(NotInjected::GatewayWithoutProxy));
+        }
+        Kind::VirtualGateway => virtual_gateway(&mut pod, &workload, sidecar, config)?,
+        _ => virtual_node(&mut pod, &workload, namespace, objects, sidecar, config)?,
     }
     if let Some(identity) = &config.identity {
         identity::add(
@@ -134,8 +171,19 @@ fn virtual_node(
     workload: &Workload,
     namespace: &str,
     objects: &ClusterObjects,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<(), Violation> {
+    if spec(pod).host_network == Some(true) {
+        return Err(Violation::new(
+            "spec.hostNetwork",
+            format!(
+                "virtual node {} selects the pod, but a sidecar would redirect the traffic of its whole host; \
+                 remove hostNetwork, or annotate the pod with {SWITCH}: disabled",
+                workload.key
+            ),
+        ));
+    }
     let node = objects.virtual_node(namespace, &workload.key.name);
     let ports: Vec<u16> = node
         .map(|node| {
@@ -147,8 +195,8 @@ fn virtual_node(
         })
         .unwrap_or_default();
     redirect::apply(pod, &ports, config)?;
-    sidecar::add(pod, workload, config)?;
-    xray::add(pod, config)?;
+    sidecar::add(pod, workload, sidecar, config)?;
+    xray::add(pod, sidecar.restricted, config)?;
     let uses_cloud_map = node.is_some_and(|node| node.spec.cloud_map().is_some());
     let spec = spec(pod);
     if uses_cloud_map && config.cloud_map_readiness_gate {
@@ -180,14 +228,15 @@ fn virtual_node(
     Ok(())
 }
 
-/// A gateway's pod has a proxy container of its own. A pod without one is not changed, as in the original.
+/// A gateway's pod brings its own proxy container.
 fn virtual_gateway(
     pod: &mut Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<(), Violation> {
-    sidecar::configure(pod, workload, config)?;
-    xray::add(pod, config)
+    sidecar::configure(pod, workload, sidecar, config)?;
+    xray::add(pod, sidecar.restricted, config)
 }
 
 fn spec(pod: &mut Pod) -> &mut PodSpec {
@@ -195,9 +244,10 @@ fn spec(pod: &mut Pod) -> &mut PodSpec {
 }
 
 fn has_container(pod: &Pod, name: &str) -> bool {
+    let init = |spec: &PodSpec| spec.init_containers.iter().any(|all| named(all, name));
     pod.spec
         .as_ref()
-        .is_some_and(|spec| named(&spec.containers, name))
+        .is_some_and(|spec| named(&spec.containers, name) || init(spec))
 }
 
 fn named(containers: &[Container], name: &str) -> bool {

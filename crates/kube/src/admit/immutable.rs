@@ -1,6 +1,7 @@
 //! Fields that cannot change once an object is admitted.
 
 use crate::Violation;
+use crate::cluster::ClusterObjects;
 use crate::crd::Resource;
 
 const RECREATE: &str = "cannot change; delete the object and create it anew";
@@ -25,6 +26,29 @@ pub(super) fn carry_over(old: &Resource, new: &mut Resource) {
             .virtual_gateway_ref
             .clone_from(&old.spec.virtual_gateway_ref);
     }
+}
+
+/// As [`check`], but an object without a membership or a name may be given them.
+pub(super) fn check_given(
+    old: &Resource,
+    new: &Resource,
+    objects: &ClusterObjects,
+) -> Vec<Violation> {
+    let mut member = old.clone();
+    carry_over(new, &mut member);
+    let mut violations = check(&member, new);
+    let is_mesh = |name: &str, uid: &str| {
+        let mesh = objects.mesh(name);
+        mesh.is_some_and(|mesh| mesh.metadata.uid.as_deref() == Some(uid))
+    };
+    if old.mesh_ref().is_none()
+        && let Some(given) = new.mesh_ref()
+        && !is_mesh(&given.name, &given.uid)
+    {
+        let message = format!("there is no mesh {} of this uid", given.name);
+        violations.push(Violation::new("spec.meshRef", message));
+    }
+    violations
 }
 
 pub(super) fn check(old: &Resource, new: &Resource) -> Vec<Violation> {

@@ -371,3 +371,118 @@ fn what_the_mesh_api_would_refuse_later_is_denied_now() {
         "{message}"
     );
 }
+
+#[test]
+fn both_halves_of_admission_are_the_whole() {
+    let objects = with_gateway();
+    for (kind, spec) in [
+        ("VirtualNode", json!({})),
+        ("GatewayRoute", gateway_route()),
+        ("BackendGroup", json!({})),
+    ] {
+        let written = object(kind, "x", spec);
+        let whole = create(written.clone(), &objects, IpFamily::V4).expect("admitted");
+        let first = default(written.clone(), &objects, IpFamily::V4).expect("a member");
+        assert_eq!(first, whole, "{kind}");
+        validate(&first).expect("valid");
+        let again = default_update(&first, written, &objects, IpFamily::V4);
+        assert_eq!(again, whole, "{kind}");
+        validate_update(&first, &again, &objects).expect("valid");
+    }
+    let invalid = json!({"listeners": [{"portMapping": {"port": 0, "protocol": "http"}}]});
+    let first = default(object("VirtualNode", "x", invalid), &objects, IpFamily::V4);
+    let first = first.expect("the first half leaves values to the schema");
+    assert!(validate(&first).is_err());
+}
+
+#[test]
+fn what_came_while_nobody_admitted_becomes_a_member_later() {
+    let objects = cluster();
+    let stray = object("VirtualNode", "x", json!({}));
+    let member = default_update(&stray, stray.clone(), &objects, IpFamily::V4);
+    assert_eq!(
+        member.mesh_ref().map(|mesh_ref| mesh_ref.name.as_str()),
+        Some("m")
+    );
+    assert_eq!(member.aws_name(), Some("x_shop"));
+    validate_update(&stray, &member, &objects).expect("it may be given a mesh that is there");
+
+    let mut forged = member.clone();
+    forged
+        .mesh_ref_mut()
+        .expect("a slot")
+        .as_mut()
+        .expect("a member")
+        .uid = "other".to_owned();
+    let denial = validate_update(&stray, &forged, &objects).expect_err("denied");
+    assert_eq!(denial.0[0].field.to_string(), "spec.meshRef");
+    let denial = validate_update(&member, &forged, &objects).expect_err("denied");
+    assert_eq!(denial.0[0].field.to_string(), "spec.meshRef");
+
+    let nowhere = default_update(&stray, stray.clone(), &ClusterObjects::new(), IpFamily::V4);
+    assert_eq!(
+        nowhere.mesh_ref(),
+        None,
+        "an update is not refused for that"
+    );
+}
+
+#[test]
+fn finalizers_can_always_be_removed() {
+    let objects = cluster();
+    let invalid = json!({"listeners": [{"portMapping": {"port": 0, "protocol": "http"}}]});
+    let old = object("VirtualNode", "x", invalid.clone());
+    let mut changed = old.clone();
+    changed.metadata_mut().finalizers = Some(Vec::new());
+    validate_update(&old, &changed, &objects).expect("its spec is the same");
+    let mut ending = object("VirtualNode", "x", json!({"awsName": "other"}));
+    assert!(
+        validate_update(
+            &admitted("VirtualNode", json!({}), &objects),
+            &ending,
+            &objects
+        )
+        .is_err()
+    );
+    ending.metadata_mut().deletion_timestamp = Some(testkit::TIME);
+    validate_update(&old, &ending, &objects).expect("it is being deleted");
+}
+
+#[test]
+fn surprises_are_said() {
+    let mut objects = cluster();
+    let front = json!({"podSelector": {"matchLabels": {"app": "front"}}});
+    let Ok(node) = create(
+        object("VirtualNode", "front", front.clone()),
+        &objects,
+        IpFamily::V4,
+    ) else {
+        panic!("admitted")
+    };
+    assert_eq!(warnings(&node, &objects), Vec::<String>::new());
+    objects.put(node.clone());
+    assert_eq!(
+        warnings(&node, &objects),
+        Vec::<String>::new(),
+        "not about itself"
+    );
+
+    let narrow = json!({"podSelector": {"matchLabels": {"app": "front", "version": "2"}}});
+    let narrow = admitted("VirtualNode", narrow, &objects);
+    assert_eq!(
+        warnings(&narrow, &objects),
+        [
+            "spec.podSelector: VirtualNode shop/front selects pods that this selects too; they will be denied"
+        ]
+    );
+    let other = json!({"podSelector": {"matchLabels": {"app": "back"}}});
+    let other = admitted("VirtualNode", other, &objects);
+    assert_eq!(warnings(&other, &objects), Vec::<String>::new());
+    let twin = json!({"awsName": "front_shop"});
+    assert_eq!(
+        warnings(&admitted("VirtualNode", twin, &objects), &objects),
+        [
+            "spec.awsName: VirtualNode shop/front is called front_shop too; the two will overwrite each other"
+        ]
+    );
+}

@@ -120,6 +120,15 @@ impl Kind {
         !matches!(self, Self::Mesh)
     }
 
+    /// As paths of the API server have it.
+    pub fn plural(self) -> String {
+        let name = self.name().to_lowercase();
+        match self {
+            Self::Mesh => format!("{name}es"),
+            _ => format!("{name}s"),
+        }
+    }
+
     /// The kind with this `kind:` name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
@@ -243,6 +252,20 @@ impl Resource {
             json["status"] = status.clone();
         }
         json
+    }
+
+    /// Whether the other object is of the same kind and has the same spec.
+    pub fn has_same_spec(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Mesh(one), Self::Mesh(other)) => one.spec == other.spec,
+            (Self::VirtualNode(one), Self::VirtualNode(other)) => one.spec == other.spec,
+            (Self::VirtualRouter(one), Self::VirtualRouter(other)) => one.spec == other.spec,
+            (Self::VirtualService(one), Self::VirtualService(other)) => one.spec == other.spec,
+            (Self::VirtualGateway(one), Self::VirtualGateway(other)) => one.spec == other.spec,
+            (Self::GatewayRoute(one), Self::GatewayRoute(other)) => one.spec == other.spec,
+            (Self::BackendGroup(one), Self::BackendGroup(other)) => one.spec == other.spec,
+            _ => false,
+        }
     }
 
     /// All violations of the object's spec by itself.

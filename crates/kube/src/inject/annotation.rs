@@ -27,6 +27,10 @@ pub(super) const SIDECAR_ENV: &str = "appmesh.k8s.aws/sidecarEnv";
 pub(super) const SIDECAR_ENV_JSON: &str = "appmesh.k8s.aws/sidecarEnvJson";
 pub(super) const SKIP_IMAGE_OVERRIDE: &str = "appmesh.k8s.aws/virtualGatewaySkipImageOverride";
 pub(super) const XRAY_CONFIG_MOUNT: &str = "appmesh.k8s.aws/xrayAgentConfigMount";
+/// Which proxy the pod gets, `tombolo` or `envoy`; of a namespace, a label of this name says it for its pods.
+pub(super) const PROXY_KIND: &str = "tombolo.dev/sidecar";
+/// Whether the pod's proxy is a native sidecar: `enabled` or `disabled`.
+pub(super) const NATIVE_SIDECAR: &str = "tombolo.dev/native-sidecar";
 
 /// Maximum variables or mounts of one annotation.
 const MAX_ENTRIES: usize = 256;

@@ -1,16 +1,131 @@
 //! The operator's settings of injection.
 
 use super::identity::Identity;
-use k8s_openapi::api::core::v1::{ExecAction, LifecycleHandler, Probe};
+use k8s_openapi::api::core::v1::{ExecAction, HTTPGetAction, LifecycleHandler, Probe};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// The operator's settings of injection. The defaults are those of the original controller, except for the images,
-/// which have none.
+/// Destinations that are never redirected, comma-separated: the addresses at which programs find their credentials
+/// and their machine. In order: instance metadata of EC2 over IPv4 and IPv6, the Pod Identity agent of EKS over both,
+/// the credentials of an ECS task.
+pub const IGNORED_IPS: &str =
+    "169.254.169.254,fd00:ec2::254,169.254.170.23,fd00:ec2::23,169.254.170.2";
+/// The port at which Tombolo's sidecar shows its readiness and its statistics to other hosts.
+pub const STATS_PORT: u16 = 15020;
+
+/// Which program a sidecar is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// Tombolo's own.
+    Tombolo,
+    /// An Envoy, in an image that takes the variables of App Mesh's.
+    Envoy,
+}
+
+impl ProxyKind {
+    /// The kind of this name, in whatever case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "tombolo" => Some(Self::Tombolo),
+            "envoy" => Some(Self::Envoy),
+            _ => None,
+        }
+    }
+}
+
+/// The container of a proxy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sidecar {
+    /// Which program it is.
+    pub kind: ProxyKind,
+    /// Its image.
+    pub image: String,
+    /// Its arguments; none leaves those of the image.
+    pub args: Vec<String>,
+    /// The port of its statistics.
+    pub stats_port: u16,
+    /// Its readiness probe. Where sidecars are native, the application starts once it succeeds.
+    pub probe: Probe,
+    /// Its `preStop` hook, in which clients learn that the pod ends. A native sidecar has none: it ends after the
+    /// application.
+    pub pre_stop: Option<LifecycleHandler>,
+    /// A command that holds the application back until the proxy is ready. Given, the proxy's container
+    /// comes first and runs it after its start. A native sidecar has none: its start is awaited anyway.
+    pub post_start: Option<Vec<String>>,
+    /// Variables of this kind of proxy, in this order.
+    pub env: Vec<(String, String)>,
+    /// Variables of this kind of proxy whose values are fields of the pod, such as `metadata.name`.
+    pub env_from_fields: Vec<(String, String)>,
+    /// Whether the container gives up every privilege that the `restricted` pod security standard forbids.
+    pub restricted: bool,
+}
+
+impl Sidecar {
+    /// An Envoy in the original's image, with the original's probe and hooks.
+    pub fn envoy(image: impl Into<String>, admin_port: u16) -> Self {
+        Self {
+            kind: ProxyKind::Envoy,
+            image: image.into(),
+            args: Vec::new(),
+            stats_port: admin_port,
+            probe: default_sidecar_probe(admin_port),
+            pre_stop: Some(default_pre_stop(DEFAULT_PRE_STOP_SECONDS)),
+            post_start: None,
+            env: Vec::new(),
+            env_from_fields: Vec::new(),
+            restricted: false,
+        }
+    }
+
+    /// Tombolo's own proxy. It needs no shell in its image: the kubelet asks it for its readiness over HTTP.
+    pub fn tombolo(image: impl Into<String>) -> Self {
+        Self {
+            kind: ProxyKind::Tombolo,
+            image: image.into(),
+            args: vec!["proxy".to_owned()],
+            stats_port: STATS_PORT,
+            probe: Probe {
+                http_get: Some(HTTPGetAction {
+                    path: Some("/ready".to_owned()),
+                    port: IntOrString::Int(i32::from(STATS_PORT)),
+                    ..HTTPGetAction::default()
+                }),
+                period_seconds: Some(5),
+                timeout_seconds: Some(1),
+                failure_threshold: Some(3),
+                ..Probe::default()
+            },
+            // It drains by itself when it is asked to end.
+            pre_stop: None,
+            post_start: None,
+            env: vec![(
+                "TOMBOLO_METRICS_ADDRESS".to_owned(),
+                format!("[::]:{STATS_PORT}"),
+            )],
+            env_from_fields: vec![("TOMBOLO_POD".to_owned(), "metadata.name".to_owned())],
+            restricted: true,
+        }
+    }
+}
+
+/// The operator's settings of injection. The defaults are those of the original controller, except for the
+/// images, which have none, and for [`IGNORED_IPS`] and [`InjectConfig::strict`].
 #[derive(Clone, Debug)]
 pub struct InjectConfig {
-    /// Image of the proxy.
-    pub sidecar_image: String,
+    /// The proxy of pods and namespaces that choose none.
+    pub sidecar: Sidecar,
+    /// The proxy that pods and namespaces may choose instead.
+    pub other_sidecar: Option<Sidecar>,
+    /// Whether the proxy is a native sidecar, an init container that runs on: it starts before the application and ends
+    /// after it, and a Job ends although it runs. Clusters have them since Kubernetes 1.29.
+    pub native_sidecars: bool,
+    /// How long a native sidecar may take to start, in seconds, before it is started again.
+    pub start_timeout_seconds: u16,
+    /// Whether a pod that nothing selects is denied although no controller owns it, as the original did.
+    pub strict: bool,
     /// Image of the init container that redirects traffic.
     pub init_image: String,
+    /// Its arguments; none leaves those of the image.
+    pub init_args: Vec<String>,
     /// Region of the mesh.
     pub region: String,
     /// Account of this control plane. A mesh of another owner is named with its account.
@@ -35,14 +150,6 @@ pub struct InjectConfig {
     pub fips_endpoint: bool,
     /// Requests and limits of the proxy, the daemon and the init container.
     pub resources: Resources,
-    /// The proxy's readiness probe. The original runs a shell with `curl` inside the image; another image needs a
-    /// different probe.
-    pub sidecar_probe: Probe,
-    /// The proxy's `preStop` hook, during which clients learn of the pod's removal.
-    pub pre_stop: Option<LifecycleHandler>,
-    /// A command that delays the application until the proxy is ready. If set, the proxy's container comes first and
-    /// runs it after its start.
-    pub post_start: Option<Vec<String>>,
     /// Destinations that are never redirected, comma-separated.
     pub ignored_ips: String,
     /// Destination ports that are never redirected, comma-separated.
@@ -103,7 +210,7 @@ pub enum Tracing {
     Xray(XrayDaemon),
     /// A Jaeger collector.
     Jaeger {
-        /// Host name or address.
+        /// Host name or address, or `ref:status.hostIP` for the pod's host.
         address: String,
         /// Port.
         port: u16,
@@ -166,8 +273,13 @@ impl InjectConfig {
     ) -> Self {
         let admin_port = 9901;
         Self {
-            sidecar_image: sidecar_image.into(),
+            sidecar: Sidecar::envoy(sidecar_image, admin_port),
+            other_sidecar: None,
+            native_sidecars: false,
+            start_timeout_seconds: 180,
+            strict: false,
             init_image: init_image.into(),
+            init_args: Vec::new(),
             region: region.into(),
             account_id: account_id.into(),
             xds_endpoint: None,
@@ -180,10 +292,7 @@ impl InjectConfig {
             dual_stack_endpoint: false,
             fips_endpoint: false,
             resources: Resources::default(),
-            sidecar_probe: default_sidecar_probe(admin_port),
-            pre_stop: Some(default_pre_stop()),
-            post_start: None,
-            ignored_ips: "169.254.169.254".to_owned(),
+            ignored_ips: IGNORED_IPS.to_owned(),
             ignored_ports: "22".to_owned(),
             sds_socket: None,
             tracing: Tracing::Off,
@@ -216,15 +325,16 @@ pub fn default_sidecar_probe(admin_port: u16) -> Probe {
     }
 }
 
-/// The original's `preStop` hook: sleeps 20 seconds, during which clients learn of the pod's removal. Needs `sh` in
-/// the image.
-pub fn default_pre_stop() -> LifecycleHandler {
+const DEFAULT_PRE_STOP_SECONDS: u32 = 20;
+
+/// The original's `preStop` hook: sleeps, in which clients learn that the pod ends. Needs `sh` in the image.
+pub fn default_pre_stop(seconds: u32) -> LifecycleHandler {
     LifecycleHandler {
         exec: Some(ExecAction {
             command: Some(vec![
                 "sh".to_owned(),
                 "-c".to_owned(),
-                "sleep 20".to_owned(),
+                format!("sleep {seconds}"),
             ]),
         }),
         ..LifecycleHandler::default()

@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 
 use super::annotation;
-use super::config::{InjectConfig, Tracing};
+use super::config::{InjectConfig, Sidecar, Tracing};
 use super::workload::Workload;
 use crate::Violation;
 
@@ -13,9 +13,10 @@ const HOST_IP: &str = "ref:status.hostIP";
 const SAMPLING_RATE: &str = "XRAY_SAMPLING_RATE";
 
 /// The variables that the controller sets, in a fixed order.
-pub(super) fn controlled(
+fn controlled(
     pod: &Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<Vec<EnvVar>, Violation> {
     let path = workload.resource_path(&config.account_id);
@@ -68,7 +69,7 @@ pub(super) fn controlled(
         Tracing::Jaeger { address, port } => env.extend([
             text("ENABLE_ENVOY_JAEGER_TRACING", "1"),
             text("JAEGER_TRACER_PORT", port.to_string()),
-            text("JAEGER_TRACER_ADDRESS", address.as_str()),
+            address_or_host("JAEGER_TRACER_ADDRESS", address),
         ]),
         Tracing::Datadog { address, port } => env.extend([
             text("ENABLE_ENVOY_DATADOG_TRACING", "1"),
@@ -89,12 +90,10 @@ pub(super) fn controlled(
             env.push(text("STATSD_SOCKET_PATH", path.as_str()));
         }
     }
-    env.extend(
-        config
-            .extra_env
-            .iter()
-            .map(|(name, value)| text(name, value.as_str())),
-    );
+    let more = sidecar.env.iter().chain(&config.extra_env);
+    env.extend(more.map(|(name, value)| text(name, value.as_str())));
+    let fields = sidecar.env_from_fields.iter();
+    env.extend(fields.map(|(name, field)| from_field(name, field)));
     Ok(env)
 }
 
@@ -102,9 +101,10 @@ pub(super) fn controlled(
 pub(super) fn of_sidecar(
     pod: &Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<Vec<EnvVar>, Violation> {
-    let mut env = controlled(pod, workload, config)?;
+    let mut env = controlled(pod, workload, sidecar, config)?;
     for (name, value) in annotation::sidecar_env(pod)? {
         if !env.iter().any(|variable| variable.name == name) {
             env.push(text(&name, value));
@@ -160,7 +160,8 @@ fn sampling_rate(pod: &Pod, configured: &str) -> Result<String, Violation> {
     let own = annotation::sidecar_env(pod)?.remove(SAMPLING_RATE);
     let written = own.as_deref().unwrap_or(configured);
     match written.trim().parse::<f64>() {
-        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(format!("{rate:.2}")),
+        // Two decimals, and no more of them than it has.
+        Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(((rate * 100.0).round() / 100.0).to_string()),
         _ => {
             let message = format!("{SAMPLING_RATE} {written:?} must be a number from 0 to 1");
             Err(annotation::violation(annotation::SIDECAR_ENV, message))

@@ -1,5 +1,7 @@
 //! Redirection of the pod's traffic to the proxy: by an init container, or by annotations for a CNI plugin.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, SecurityContext};
 
 use super::config::InjectConfig;
@@ -31,6 +33,7 @@ pub(super) fn apply(
     };
     ports(annotation::PORTS, &rules.ports)?;
     ports(annotation::EGRESS_IGNORED_PORTS, &rules.ignored_ports)?;
+    addresses(annotation::EGRESS_IGNORED_IPS, &rules.ignored_ips)?;
     if uses_plugin(pod) {
         annotate(pod, rules)
     } else {
@@ -61,7 +64,31 @@ fn ports(name: &str, list: &str) -> Result<(), Violation> {
     Ok(())
 }
 
-fn uses_plugin(pod: &Pod) -> bool {
+/// As [`ports`], for addresses and ranges of them.
+fn addresses(name: &str, list: &str) -> Result<(), Violation> {
+    for range in annotation::items(list) {
+        let (address, length) = range
+            .split_once('/')
+            .map_or((range, None), |(address, length)| (address, Some(length)));
+        let bits = address
+            .parse::<IpAddr>()
+            .map(|address| if address.is_ipv4() { 32 } else { 128 });
+        let fits = |bits: u8| {
+            let length = length.map(str::parse::<u8>);
+            length.is_none_or(|length| length.is_ok_and(|length| length <= bits))
+        };
+        if !bits.is_ok_and(fits) {
+            let message = format!(
+                "{range:?} is not an address; write addresses or ranges such as 10.0.0.0/8 with commas between"
+            );
+            return Err(annotation::deny(name, message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a network plugin redirects the pod's traffic.
+pub(super) fn uses_plugin(pod: &Pod) -> bool {
     match annotation::get(pod, annotation::CNI) {
         Some(value) => value.eq_ignore_ascii_case("enabled"),
         None => {
@@ -89,6 +116,9 @@ fn annotate(pod: &mut Pod, rules: Rules) {
 }
 
 fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
+    let of_pod = spec(pod).security_context.clone().unwrap_or_default();
+    // Redirection takes root, which a pod may have given up for all of its containers.
+    let gave_up_root = of_pod.run_as_non_root == Some(true) || of_pod.run_as_user.is_some();
     let containers = spec(pod).init_containers.get_or_insert_default();
     if named(containers, PROXY_INIT) {
         return;
@@ -96,11 +126,14 @@ fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
     containers.push(Container {
         name: PROXY_INIT.to_owned(),
         image: Some(config.init_image.clone()),
+        args: Some(config.init_args.clone()).filter(|args| !args.is_empty()),
         security_context: Some(SecurityContext {
             capabilities: Some(Capabilities {
                 add: Some(vec!["NET_ADMIN".to_owned()]),
                 drop: None,
             }),
+            run_as_user: gave_up_root.then_some(0),
+            run_as_non_root: gave_up_root.then_some(false),
             ..SecurityContext::default()
         }),
         env: Some(vec![

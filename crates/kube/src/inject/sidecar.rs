@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, EnvVar, ExecAction, HostPathVolumeSource, Lifecycle,
-    LifecycleHandler, Pod, ResourceRequirements, SecretVolumeSource, SecurityContext, Volume,
-    VolumeMount,
+    Capabilities, Container, ContainerPort, EnvVar, ExecAction, HostPathVolumeSource, Lifecycle,
+    LifecycleHandler, Pod, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::config::{InjectConfig, Resources};
+use super::config::{InjectConfig, ProxyKind, Resources, Sidecar};
 use super::workload::Workload;
-use super::{PROXY_UID, SIDECAR, annotation, environment, has_container, spec};
+use super::{PROXY_UID, SIDECAR, annotation, environment, has_container, redirect, spec};
 use crate::Violation;
+use crate::selector::Labels;
 
 const SDS_VOLUME: &str = "appmesh-sds-socket-volume";
 
@@ -20,6 +21,7 @@ const SDS_VOLUME: &str = "appmesh-sds-socket-volume";
 pub(super) fn add(
     pod: &mut Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<(), Violation> {
     let secrets = annotation::mounts(pod, annotation::SECRET_MOUNTS)?;
@@ -30,14 +32,9 @@ pub(super) fn add(
             .map(read_only),
     );
     if !has_container(pod, SIDECAR) {
-        let container = container(pod, workload, config)?;
-        let containers = &mut spec(pod).containers;
-        if config.post_start.is_some() {
-            // Containers start in order, and the next one waits for the hook of the previous one.
-            containers.insert(0, container);
-        } else {
-            containers.push(container);
-        }
+        let container = container(pod, workload, sidecar, config)?;
+        let first = sidecar.post_start.is_some();
+        place(pod, container, first, config)?;
     }
     for (secret, _) in &secrets {
         add_volume(
@@ -61,27 +58,97 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Configures the proxy container that a gateway's pod has.
+/// Puts what runs beside the application into the pod: a native sidecar in front of the proxy, which therefore ends
+/// first, or behind all init containers; where a network plugin redirects, in front of those, which would reach nothing
+/// without the proxy. A container otherwise, in front of the application's where that is to wait for it.
+pub(super) fn place(
+    pod: &mut Pod,
+    mut container: Container,
+    first: bool,
+    config: &InjectConfig,
+) -> Result<(), Violation> {
+    if !is_native(pod, config)? {
+        let containers = &mut spec(pod).containers;
+        // Containers start in order, and the next one waits for the hook of the one before.
+        containers.insert(if first { 0 } else { containers.len() }, container);
+        return Ok(());
+    }
+    container.restart_policy = Some("Always".to_owned());
+    let uses_plugin = redirect::uses_plugin(pod);
+    let containers = spec(pod).init_containers.get_or_insert_default();
+    let proxy = containers
+        .iter()
+        .position(|container| container.name == SIDECAR);
+    let end = if uses_plugin { 0 } else { containers.len() };
+    containers.insert(proxy.unwrap_or(end), container);
+    Ok(())
+}
+
+/// Whether the pod's sidecars are native.
+pub(super) fn is_native(pod: &Pod, config: &InjectConfig) -> Result<bool, Violation> {
+    match annotation::get(pod, annotation::NATIVE_SIDECAR) {
+        None => Ok(config.native_sidecars),
+        Some(value) if value.eq_ignore_ascii_case("enabled") => Ok(true),
+        Some(value) if value.eq_ignore_ascii_case("disabled") => Ok(false),
+        Some(value) => Err(annotation::deny(
+            annotation::NATIVE_SIDECAR,
+            format!("{value:?} is neither enabled nor disabled"),
+        )),
+    }
+}
+
+/// The proxy that the pod chooses, else its namespace, else the configuration.
+pub(super) fn choose<'a>(
+    pod: &Pod,
+    namespace: &Labels,
+    config: &'a InjectConfig,
+) -> Result<&'a Sidecar, Violation> {
+    let name = annotation::PROXY_KIND;
+    let of_namespace = || namespace.get(name).map(String::as_str);
+    let Some(written) = annotation::get(pod, name).or_else(of_namespace) else {
+        return Ok(&config.sidecar);
+    };
+    let Some(kind) = ProxyKind::from_name(written) else {
+        let message = format!("{written:?} is no sidecar; write tombolo or envoy");
+        return Err(annotation::deny(name, message));
+    };
+    let mut configured = [Some(&config.sidecar), config.other_sidecar.as_ref()]
+        .into_iter()
+        .flatten();
+    configured
+        .find(|sidecar| sidecar.kind == kind)
+        .ok_or_else(|| {
+            let message =
+                format!("the injector has no image for {written}; give it one, or remove this");
+            annotation::deny(name, message)
+        })
+}
+
+/// Configures the proxy container that a gateway's pod has. Without one nothing is done, as in the original.
 pub(super) fn configure(
     pod: &mut Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<(), Violation> {
-    let env = environment::controlled(pod, workload, config)?;
+    let env = environment::of_sidecar(pod, workload, sidecar, config)?;
     let keeps_image = annotation::is(pod, annotation::SKIP_IMAGE_OVERRIDE, "enabled");
-    let Some(sidecar) = sidecar_of(pod) else {
+    let Some(container) = sidecar_of(pod) else {
         return Ok(());
     };
     if !keeps_image {
-        sidecar.image = Some(config.sidecar_image.clone());
+        container.image = Some(sidecar.image.clone());
+        if !sidecar.args.is_empty() {
+            container.args = Some(sidecar.args.clone());
+        }
     }
-    let own = sidecar.env.get_or_insert_default();
+    let own = container.env.get_or_insert_default();
     for variable in env {
         upsert(own, variable);
     }
-    sidecar
+    container
         .readiness_probe
-        .get_or_insert_with(|| config.sidecar_probe.clone());
+        .get_or_insert_with(|| sidecar.probe.clone());
     mount_sds(pod, config);
     Ok(())
 }
@@ -89,9 +156,11 @@ pub(super) fn configure(
 fn container(
     pod: &Pod,
     workload: &Workload,
+    sidecar: &Sidecar,
     config: &InjectConfig,
 ) -> Result<Container, Violation> {
-    let post_start = config.post_start.as_ref().map(|command| LifecycleHandler {
+    let native = is_native(pod, config)?;
+    let post_start = sidecar.post_start.as_ref().map(|command| LifecycleHandler {
         exec: Some(ExecAction {
             command: Some(command.clone()),
         }),
@@ -99,29 +168,55 @@ fn container(
     });
     let lifecycle = Lifecycle {
         post_start,
-        pre_stop: config.pre_stop.clone(),
+        pre_stop: sidecar.pre_stop.clone(),
         stop_signal: None,
     };
+    let has_hooks = lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some();
     Ok(Container {
         name: SIDECAR.to_owned(),
-        image: Some(config.sidecar_image.clone()),
-        env: Some(environment::of_sidecar(pod, workload, config)?),
-        security_context: Some(proxy_user()),
-        ports: Some(vec![port(config.admin_port, "stats", "TCP")]),
-        readiness_probe: Some(config.sidecar_probe.clone()),
-        lifecycle: Some(lifecycle)
-            .filter(|lifecycle| lifecycle.post_start.is_some() || lifecycle.pre_stop.is_some()),
-        resources: requirements(&resources_of(pod, config)),
+        image: Some(sidecar.image.clone()),
+        args: Some(sidecar.args.clone()).filter(|args| !args.is_empty()),
+        env: Some(environment::of_sidecar(pod, workload, sidecar, config)?),
+        security_context: Some(proxy_user(sidecar.restricted)),
+        ports: Some(vec![port(sidecar.stats_port, "stats", "TCP")]),
+        readiness_probe: Some(sidecar.probe.clone()),
+        startup_probe: native.then(|| start_probe(&sidecar.probe, config)),
+        lifecycle: Some(lifecycle).filter(|_| has_hooks && !native),
+        resources: requirements(&resources_of(pod, config)?),
         ..Container::default()
     })
 }
 
-/// The proxy's user, whose traffic is not redirected.
-pub(super) fn proxy_user() -> SecurityContext {
-    SecurityContext {
+/// The readiness probe as one that is asked each second: the application waits for it.
+fn start_probe(readiness: &Probe, config: &InjectConfig) -> Probe {
+    Probe {
+        initial_delay_seconds: None,
+        period_seconds: Some(1),
+        success_threshold: None,
+        failure_threshold: Some(i32::from(config.start_timeout_seconds.max(1))),
+        ..readiness.clone()
+    }
+}
+
+/// What runs beside the application runs as the proxy's user, whose traffic is not redirected.
+pub(super) fn proxy_user(restricted: bool) -> SecurityContext {
+    let mut context = SecurityContext {
         run_as_user: Some(PROXY_UID),
         ..SecurityContext::default()
+    };
+    if restricted {
+        context.run_as_non_root = Some(true);
+        context.allow_privilege_escalation = Some(false);
+        context.capabilities = Some(Capabilities {
+            add: None,
+            drop: Some(vec!["ALL".to_owned()]),
+        });
+        context.seccomp_profile = Some(SeccompProfile {
+            localhost_profile: None,
+            type_: "RuntimeDefault".to_owned(),
+        });
     }
+    context
 }
 
 pub(super) fn port(number: u16, name: &str, protocol: &str) -> ContainerPort {
@@ -134,18 +229,35 @@ pub(super) fn port(number: u16, name: &str, protocol: &str) -> ContainerPort {
 }
 
 /// The values of the pod's annotations, otherwise those of the configuration.
-pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Resources {
-    let own = |name: &str, default: &Option<String>| {
-        annotation::get(pod, name)
-            .map(str::to_owned)
-            .or(default.clone())
+pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Result<Resources, Violation> {
+    let own = |name: &str, default: &Option<String>| match annotation::get(pod, name) {
+        None => Ok(default.clone()),
+        Some(value) if is_quantity(value) => Ok(Some(value.to_owned())),
+        Some(value) => {
+            let message =
+                format!("{value:?} is not a quantity; write one such as 100m, 0.5 or 64Mi");
+            Err(annotation::deny(name, message))
+        }
     };
-    Resources {
-        cpu_request: own(annotation::CPU_REQUEST, &config.resources.cpu_request),
-        memory_request: own(annotation::MEMORY_REQUEST, &config.resources.memory_request),
-        cpu_limit: own(annotation::CPU_LIMIT, &config.resources.cpu_limit),
-        memory_limit: own(annotation::MEMORY_LIMIT, &config.resources.memory_limit),
-    }
+    Ok(Resources {
+        cpu_request: own(annotation::CPU_REQUEST, &config.resources.cpu_request)?,
+        memory_request: own(annotation::MEMORY_REQUEST, &config.resources.memory_request)?,
+        cpu_limit: own(annotation::CPU_LIMIT, &config.resources.cpu_limit)?,
+        memory_limit: own(annotation::MEMORY_LIMIT, &config.resources.memory_limit)?,
+    })
+}
+
+/// Whether the text is a quantity of Kubernetes that is not negative.
+fn is_quantity(text: &str) -> bool {
+    let end = text.find(|it: char| !it.is_ascii_digit() && it != '.');
+    let (number, suffix) = text.split_at(end.unwrap_or(text.len()));
+    let known = [
+        "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+    ];
+    let exponent = suffix.strip_prefix(['e', 'E']);
+    let is_exponent = exponent.is_some_and(|exponent| exponent.parse::<i8>().is_ok());
+    // `f64` alone would take `1e3` and `inf`, too.
+    number.parse::<f64>().is_ok() && (known.contains(&suffix) || is_exponent)
 }
 
 pub(super) fn requirements(resources: &Resources) -> Option<ResourceRequirements> {
@@ -191,9 +303,10 @@ fn mount_sds(pod: &mut Pod, config: &InjectConfig) {
 }
 
 fn sidecar_of(pod: &mut Pod) -> Option<&mut Container> {
-    spec(pod)
-        .containers
-        .iter_mut()
+    let spec = spec(pod);
+    let native = spec.init_containers.iter_mut().flatten();
+    native
+        .chain(&mut spec.containers)
         .find(|container| container.name == SIDECAR)
 }
 

@@ -1,3 +1,5 @@
+mod sidecars;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -143,7 +145,8 @@ fn a_gateways_pod_without_a_proxy_is_left_as_it_is() {
     let pod = pod(json!({"app": "in"}), json!({}));
     let mut config = config();
     config.tracing = Tracing::Xray(XrayDaemon::new("xray:1"));
-    assert_eq!(injected(&pod, &config), pod);
+    let untouched = Injection::Untouched(NotInjected::GatewayWithoutProxy);
+    assert_eq!(inject(&pod, "shop", &cluster(), &config), Ok(untouched));
 }
 
 #[test]
@@ -177,7 +180,12 @@ fn annotation_and_namespace_decide_whether_a_pod_is_injected() {
             Ok(Some(NotInjected::Disabled)),
         ),
         (Some("enabled"), json!({}), true, Ok(None)),
-        (Some("enabled"), json!({}), false, Err(())),
+        (
+            Some("enabled"),
+            json!({}),
+            false,
+            Ok(Some(NotInjected::BareAndNotSelected)),
+        ),
         (
             Some("enabled"),
             switch("if-selected"),
@@ -200,11 +208,10 @@ fn annotation_and_namespace_decide_whether_a_pod_is_injected() {
             &objects,
             &config(),
         );
-        let outcome = match result {
-            Ok(Injection::Untouched(why)) => Ok(Some(why)),
-            Ok(Injection::Injected { .. }) => Ok(None),
-            Err(_) => Err(()),
-        };
+        let outcome = result.map(|injection| match injection {
+            Injection::Untouched(why) => Some(why),
+            Injection::Injected { .. } => None,
+        });
         assert_eq!(
             outcome, expected,
             "namespace {namespace:?}, annotation {annotation}, selected {selected}"
@@ -213,14 +220,22 @@ fn annotation_and_namespace_decide_whether_a_pod_is_injected() {
 }
 
 #[test]
-fn a_pod_that_nothing_selects_is_denied_with_its_labels() {
-    let message = denied(&pod(json!({"app": "stranger"}), json!({})), &config());
-    assert!(
-        message.contains(
-            "no virtual node or gateway of namespace shop selects a pod labelled {app=stranger}"
-        ),
-        "{message}"
-    );
+fn a_pod_of_a_controller_that_nothing_selects_is_denied_with_its_labels() {
+    let mut owned = pod(json!({"app": "stranger"}), json!({}));
+    let owner = json!({"metadata": {"ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true},
+    ]}});
+    owned.metadata.owner_references = testkit::pod(owner).metadata.owner_references;
+    let expected =
+        "no virtual node or gateway of namespace shop selects a pod labelled {app=stranger}";
+    let message = denied(&owned, &config());
+    assert!(message.contains(expected), "{message}");
+
+    let bare = pod(json!({"app": "stranger"}), json!({}));
+    let mut strict = config();
+    strict.strict = true;
+    let message = denied(&bare, &strict);
+    assert!(message.contains(expected), "{message}");
 }
 
 #[test]
@@ -444,6 +459,15 @@ fn malformed_annotations_are_denied_by_name() {
         ),
         ("ports", "http", "\"http\" is not a port"),
         ("egressIgnoredPorts", "0", "\"0\" is not a port"),
+        ("egressIgnoredIPs", "10.0.0", "\"10.0.0\" is not an address"),
+        (
+            "egressIgnoredIPs",
+            "::1/129",
+            "\"::1/129\" is not an address",
+        ),
+        ("cpuRequest", "lots", "\"lots\" is not a quantity"),
+        ("memoryLimit", "-1Mi", "\"-1Mi\" is not a quantity"),
+        ("cpuLimit", "inf", "\"inf\" is not a quantity"),
     ] {
         let annotation = format!("appmesh.k8s.aws/{name}");
         let message = denied(&front(json!({ annotation.as_str(): value })), &config);
@@ -480,7 +504,7 @@ fn containers_that_a_pod_brings_are_kept() {
 #[test]
 fn a_proxy_that_holds_the_application_back_comes_first() {
     let mut config = config();
-    config.post_start = Some(vec!["wait".to_owned()]);
+    config.sidecar.post_start = Some(vec!["wait".to_owned()]);
     let pod = injected(&front(json!({})), &config);
     assert_eq!(names(&pod), ["envoy", "app"]);
 }
@@ -507,7 +531,7 @@ fn served_secrets_are_mounted_unless_the_pod_opts_out() {
 }
 
 #[test]
-fn the_host_stands_in_for_addresses_only_where_it_may() {
+fn the_host_stands_in_for_the_addresses_of_tracers_and_statistics() {
     let mut config = config();
     config.statsd = Some(Statsd {
         address: "ref:status.hostIP".to_owned(),
@@ -524,10 +548,7 @@ fn the_host_stands_in_for_addresses_only_where_it_may() {
         None,
         "it comes from the pod's status"
     );
-    assert_eq!(
-        env(&pod, SIDECAR, "JAEGER_TRACER_ADDRESS"),
-        Some("ref:status.hostIP")
-    );
+    assert_eq!(env(&pod, SIDECAR, "JAEGER_TRACER_ADDRESS"), None);
 }
 
 #[test]

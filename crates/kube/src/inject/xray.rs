@@ -9,8 +9,8 @@ use crate::Violation;
 
 const LOG_LEVELS: [&str; 5] = ["dev", "debug", "info", "warn", "error"];
 
-/// Adds the daemon if X-Ray tracing is configured, unless the pod has its own or has no proxy.
-pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation> {
+/// Adds the daemon if traces go to one, unless the pod brings its own or has no proxy.
+pub(super) fn add(pod: &mut Pod, restricted: bool, config: &InjectConfig) -> Result<(), Violation> {
     let Tracing::Xray(daemon) = &config.tracing else {
         return Ok(());
     };
@@ -54,14 +54,22 @@ pub(super) fn add(pod: &mut Pod, config: &InjectConfig) -> Result<(), Violation>
         image: Some(daemon.image.clone()),
         args: Some(args).filter(|args| !args.is_empty()),
         env: Some(vec![text("AWS_REGION", config.region.as_str())]),
-        security_context: Some(sidecar::proxy_user()),
+        security_context: Some(sidecar::proxy_user(restricted)),
         ports: Some(vec![sidecar::port(daemon.port, "xray", "UDP")]),
-        resources: sidecar::requirements(&sidecar::resources_of(pod, config)),
+        resources: sidecar::requirements(&sidecar::resources_of(pod, config)?),
         ..Container::default()
     };
     if let Some(mount) = mount {
         sidecar::add_mount(&mut container, sidecar::read_only(mount));
     }
-    spec(pod).containers.push(container);
-    Ok(())
+    let of_gateway = spec(pod)
+        .containers
+        .iter()
+        .any(|container| container.name == SIDECAR);
+    if of_gateway {
+        // Beside its proxy, whose kind of container the pod has chosen.
+        spec(pod).containers.push(container);
+        return Ok(());
+    }
+    sidecar::place(pod, container, false, config)
 }

@@ -43,8 +43,8 @@ pub(crate) fn images(own: &Images, proxy: &ProxyKind) -> Images {
 /// The configuration of the injector. Traffic to `ignored` addresses is never redirected to the proxy.
 pub(crate) fn config(options: &Options, ignored: &[Ipv4Addr]) -> InjectConfig {
     let mut config = InjectConfig::new(SIDECAR, INIT, &options.region, &options.account);
-    // Probed from inside the pod, once a second, and more often until the first success.
-    config.sidecar_probe = Probe {
+    // Probed from inside the pod, once a second, and more often until it passes.
+    config.sidecar.probe = Probe {
         http_get: Some(HTTPGetAction {
             host: Some(Ipv4Addr::LOCALHOST.to_string()),
             path: Some("/ready".to_owned()),
@@ -56,8 +56,8 @@ pub(crate) fn config(options: &Options, ignored: &[Ipv4Addr]) -> InjectConfig {
         failure_threshold: Some(3),
         ..Probe::default()
     };
-    // The drain of a terminating pod replaces the original's sleep.
-    config.pre_stop = None;
+    // The drain of a terminating pod does the job of the original's sleep.
+    config.sidecar.pre_stop = None;
     for address in ignored {
         config.ignored_ips.push_str(&format!(",{address}"));
     }
