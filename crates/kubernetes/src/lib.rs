@@ -13,3 +13,4 @@ pub mod controller;
 pub mod events;
 pub mod lease;
 pub mod metrics;
+pub mod webhook;

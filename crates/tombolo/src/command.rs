@@ -8,6 +8,7 @@ mod proxy;
 mod server;
 mod storage;
 mod up;
+mod webhook;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -55,11 +56,15 @@ Operate a control plane:
   export     Its whole state as YAML
   import     Such a state in place of an empty one
 
+In a Kubernetes cluster:
+  webhook    Admission: sidecars for pods, defaults and verdicts for mesh objects
+
 In a pod:
   proxy      Run the sidecar
   envoy      Run a real Envoy as the sidecar
   agent      Connect another proxy to the control plane, with the pod's token
   init       Redirect the pod's traffic to it
+  ready      Wait until it is ready
 
 {options}
 
@@ -112,6 +117,8 @@ commands! {
     Envoy(proxy::Envoy),
     Agent(agent::Agent),
     Init(proxy::Init),
+    Ready(proxy::Ready),
+    Webhook(webhook::Webhook),
     #[command(hide = true)]
     App(demo::App),
 }

@@ -44,7 +44,8 @@ impl Tls {
         self.0.reload_on_change().await;
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
+    /// Accepts connections with the certificate as it is now.
+    pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load())
     }
 }

@@ -1,7 +1,13 @@
-//! `tombolo proxy`, `tombolo envoy` and `tombolo init`: the programs inside a pod.
+//! `tombolo proxy`, `tombolo envoy`, `tombolo init` and `tombolo ready`: what runs inside a pod.
 
 use crate::logging::{self, Level};
-use std::{os::unix::process::CommandExt, path::PathBuf};
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 use tombolo_proxy::Options;
 
 /// Run the sidecar. It is configured by the environment variables of App Mesh's Envoy image.
@@ -97,6 +103,49 @@ impl Init {
             None => println!("APPMESH_START_ENABLED is not 1: nothing is redirected"),
         }
         Ok(0)
+    }
+}
+
+/// Wait until the sidecar of this pod is ready: the hook that holds an application back where sidecars are not native.
+#[derive(clap::Args)]
+pub(crate) struct Ready {
+    /// Seconds after which it fails.
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    timeout: u32,
+    /// The sidecar's admin port.
+    #[arg(long, env = "ENVOY_ADMIN_ACCESS_PORT", default_value_t = 9901)]
+    admin_port: u16,
+}
+
+impl Ready {
+    /// How long one look may take, and the pause between two.
+    const LOOK: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(200);
+
+    pub(crate) fn run(self) -> Result<i32, super::Error> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.admin_port));
+        let deadline = Instant::now() + Duration::from_secs(self.timeout.into());
+        loop {
+            let state = match Self::look(address) {
+                Ok(true) => return Ok(0),
+                Ok(false) => "it has no configuration yet".to_owned(),
+                Err(error) => error.to_string(),
+            };
+            if Instant::now() >= deadline {
+                return Err(format!("the sidecar at {address} is not ready: {state}").into());
+            }
+            std::thread::sleep(Self::PAUSE);
+        }
+    }
+
+    fn look(address: SocketAddr) -> io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&address, Self::LOOK)?;
+        stream.set_read_timeout(Some(Self::LOOK))?;
+        stream.set_write_timeout(Some(Self::LOOK))?;
+        stream.write_all(b"GET /ready HTTP/1.0\r\nhost: localhost\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(status.ends_with(b" 200"))
     }
 }
 
