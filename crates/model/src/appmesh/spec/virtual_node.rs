@@ -160,11 +160,8 @@ impl<R: References> Validate for VirtualNodeSpec<R> {
         validator.field("listeners", &self.listeners);
         let ports = self.listeners().iter().map(|it| it.port_mapping.port);
         check_ports(validator, ports);
-        let has_listeners = match &self.listeners {
-            Some(listeners) => validator.is_kubernetes() || !listeners.is_empty(),
-            None => false,
-        };
-        if has_listeners && self.service_discovery.is_none() {
+        // An empty list counts as none, also in Kubernetes, where AWS's webhook drops it before it looks.
+        if !self.listeners().is_empty() && self.service_discovery.is_none() {
             let message = "is required, because spec.listeners is given: give awsCloudMap or dns";
             validator.deny("serviceDiscovery", message);
         }
