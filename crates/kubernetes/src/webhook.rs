@@ -99,7 +99,7 @@ impl Webhook {
                 let tls = tombolo_api::Tls::open(&dir.join("tls.crt"), &dir.join("tls.key"))?;
                 let follow = tls.clone();
                 supervisor.spawn(background, "follow the certificate", |stop| async move {
-                    stop.run_until_cancelled(follow.follow()).await;
+                    stop.run_until_cancelled(follow.reload_on_change()).await;
                     Ok::<_, std::convert::Infallible>(())
                 });
                 Certificate::Mounted(tls)

@@ -81,7 +81,7 @@ fn addresses(name: &str, list: &str) -> Result<(), Violation> {
             let message = format!(
                 "{range:?} is not an address; write addresses or ranges such as 10.0.0.0/8 with commas between"
             );
-            return Err(annotation::deny(name, message));
+            return Err(annotation::violation(name, message));
         }
     }
     Ok(())
@@ -119,6 +119,8 @@ fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
     let of_pod = spec(pod).security_context.clone().unwrap_or_default();
     // Redirection takes root, which a pod may have given up for all of its containers.
     let gave_up_root = of_pod.run_as_non_root == Some(true) || of_pod.run_as_user.is_some();
+    // As our own image has, which has another user for its other commands.
+    let asks_for_root = gave_up_root || !config.init_args.is_empty();
     let containers = spec(pod).init_containers.get_or_insert_default();
     if named(containers, PROXY_INIT) {
         return;
@@ -132,8 +134,8 @@ fn add_init_container(pod: &mut Pod, rules: &Rules, config: &InjectConfig) {
                 add: Some(vec!["NET_ADMIN".to_owned()]),
                 drop: None,
             }),
-            run_as_user: gave_up_root.then_some(0),
-            run_as_non_root: gave_up_root.then_some(false),
+            run_as_user: asks_for_root.then_some(0),
+            run_as_non_root: asks_for_root.then_some(false),
             ..SecurityContext::default()
         }),
         env: Some(vec![

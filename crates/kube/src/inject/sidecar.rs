@@ -90,7 +90,7 @@ pub(super) fn is_native(pod: &Pod, config: &InjectConfig) -> Result<bool, Violat
         None => Ok(config.native_sidecars),
         Some(value) if value.eq_ignore_ascii_case("enabled") => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("disabled") => Ok(false),
-        Some(value) => Err(annotation::deny(
+        Some(value) => Err(annotation::violation(
             annotation::NATIVE_SIDECAR,
             format!("{value:?} is neither enabled nor disabled"),
         )),
@@ -110,7 +110,7 @@ pub(super) fn choose<'a>(
     };
     let Some(kind) = ProxyKind::from_name(written) else {
         let message = format!("{written:?} is no sidecar; write tombolo or envoy");
-        return Err(annotation::deny(name, message));
+        return Err(annotation::violation(name, message));
     };
     let mut configured = [Some(&config.sidecar), config.other_sidecar.as_ref()]
         .into_iter()
@@ -120,7 +120,7 @@ pub(super) fn choose<'a>(
         .ok_or_else(|| {
             let message =
                 format!("the injector has no image for {written}; give it one, or remove this");
-            annotation::deny(name, message)
+            annotation::violation(name, message)
         })
 }
 
@@ -236,7 +236,7 @@ pub(super) fn resources_of(pod: &Pod, config: &InjectConfig) -> Result<Resources
         Some(value) => {
             let message =
                 format!("{value:?} is not a quantity; write one such as 100m, 0.5 or 64Mi");
-            Err(annotation::deny(name, message))
+            Err(annotation::violation(name, message))
         }
     };
     Ok(Resources {

@@ -36,6 +36,8 @@ fn wrong(option: &'static str, problem: impl Into<String>) -> OptionsError {
 /// Run the admission webhooks of a Kubernetes cluster: pods get their sidecar, mesh objects their defaults, their
 /// membership and a verdict. Talks to the API server of the pod it runs in, or of the kubeconfig.
 #[derive(Args, Clone, Debug)]
+// The command that holds these options has the same name.
+#[group(skip)]
 pub struct Webhook {
     /// What is logged: debug, info, warn or error.
     #[arg(long, value_name = "LEVEL", default_value = "info")]

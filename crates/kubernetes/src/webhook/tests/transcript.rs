@@ -95,8 +95,10 @@ fn uninjected(result: &Value, annotations: &Value) -> Value {
     for container in spec["containers"].as_array_mut().expect("containers") {
         if container["name"] == "envoy" {
             container["image"] = json!("old:1");
+            let own = container["env"].as_array_mut().expect("variables");
+            own.retain(|variable| variable["name"] == "MINE");
             let fields = container.as_object_mut().expect("an object");
-            for field in ["env", "readinessProbe", "volumeMounts"] {
+            for field in ["readinessProbe", "volumeMounts"] {
                 fields.remove(field);
             }
         }
