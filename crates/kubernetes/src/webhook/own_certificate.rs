@@ -72,6 +72,8 @@ pub(super) struct OwnCertificate {
     tls: TlsPolicy,
     served: Served,
     metrics: Metrics,
+    /// What the Secret held last.
+    known: Option<Trust>,
     /// The certificate that is served, and its authority's.
     leaf: Option<(Leaf, Vec<u8>)>,
 }
@@ -90,6 +92,7 @@ impl OwnCertificate {
             tls,
             served,
             metrics,
+            known: None,
             leaf: None,
         }
     }
@@ -121,6 +124,7 @@ impl OwnCertificate {
     /// Brings Secret, configurations and certificate in order, in this order: nobody serves what is not trusted yet.
     async fn turn(&mut self, now: Timestamp) -> Result<(), TurnError> {
         let trust = self.trust(now).await?;
+        self.known = Some(trust.clone());
         let bundle = trust.bundle(now);
         let is_confirmed = !self.publish(&bundle).await?;
         let authority = &trust.authority.certificate;
@@ -152,6 +156,7 @@ impl OwnCertificate {
             let Some(renewed) = Trust::renewed(current.as_ref(), now)? else {
                 return Ok(current.expect("only what is there may stay"));
             };
+            let renewed = renewed.remembering(self.known.as_ref());
             let data = Some(renewed.to_data());
             let written = match secret {
                 Some(secret) => {

@@ -45,6 +45,23 @@ impl Trust {
         })
     }
 
+    /// This, but also trusting the authority of `known` if it signs no longer: a Secret that was lost does not make
+    /// certificates of the authority before worthless at once.
+    pub(super) fn remembering(mut self, known: Option<&Self>) -> Self {
+        if self.previous.is_none()
+            && let Some(known) = known
+            && known.authority != self.authority
+        {
+            let Authority {
+                certificate,
+                not_after,
+                ..
+            } = &known.authority;
+            self.previous = Some((certificate.clone(), *not_after));
+        }
+        self
+    }
+
     /// What the Secret should hold instead; `None` if it may stay.
     pub(super) fn renewed(
         current: Option<&Self>,
@@ -136,6 +153,14 @@ mod tests {
         let after_a_long_sleep = at("2030-01-01T00:00:00Z");
         let third = renew(Some(&second), after_a_long_sleep).expect("it has ended");
         assert_eq!(third.previous, None);
+
+        let lost = renew(None, due)
+            .expect("there was none")
+            .remembering(Some(&first));
+        assert!(
+            lost.bundle(due)
+                .contains(&certificate_to_pem(&first.authority.certificate))
+        );
     }
 
     #[test]
