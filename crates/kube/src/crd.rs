@@ -6,10 +6,12 @@
 //! [`Resource`] is any one of the kinds.
 
 mod backend_group;
+mod definition;
 mod gateway_route;
 mod mesh;
 mod object;
 mod one_of;
+mod record;
 mod references;
 mod virtual_gateway;
 mod virtual_node;
@@ -17,6 +19,7 @@ mod virtual_router;
 mod virtual_service;
 
 pub use backend_group::{BackendGroup, BackendGroupSpec};
+pub use definition::{definition, definitions_yaml};
 pub use gateway_route::{GatewayRoute, GatewayRouteSpec};
 pub use mesh::{Mesh, MeshSpec};
 pub use object::{Kind, MeshRef, Object, Resource, VirtualGatewayRef};

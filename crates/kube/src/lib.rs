@@ -27,6 +27,7 @@ pub mod register;
 pub mod selector;
 #[cfg(test)]
 mod testkit;
+pub mod v1beta1;
 
 pub use cluster::ClusterObjects;
 pub use codec::Codec;

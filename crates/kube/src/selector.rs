@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use tombolo_model::schema::{HasSchema, Member, Schema};
 use tombolo_model::validation::Validator;
 
 /// Labels of a pod, a namespace or a mesh object.
@@ -42,6 +43,31 @@ fn satisfies(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
         _ => false,
+    }
+}
+
+/// Stands for a selector where a schema is asked for, because the type is foreign.
+pub(crate) enum Described {}
+
+impl HasSchema for Described {
+    fn schema() -> Schema {
+        let labels = Member {
+            schema: Schema::Map(Box::new(Schema::TEXT)),
+            ..Member::new::<Option<String>>("matchLabels", "Labels that must be equal.")
+        };
+        let expressions = Schema::List {
+            items: Box::new(Schema::object([
+                Member::new::<String>("key", "The label."),
+                Member::new::<String>("operator", "In, NotIn, Exists or DoesNotExist."),
+                Member::new::<Option<Vec<String>>>("values", "For In and NotIn."),
+            ])),
+            count: None,
+        };
+        let expressions = Member {
+            schema: expressions,
+            ..Member::new::<Option<String>>("matchExpressions", "Expressions that must hold.")
+        };
+        Schema::object([labels, expressions])
     }
 }
 

@@ -21,6 +21,7 @@ mod field_path;
 pub mod limits;
 pub mod memo;
 pub mod rejection;
+pub mod schema;
 pub mod scope;
 mod string_enum;
 pub mod time;

@@ -23,6 +23,12 @@ macro_rules! string_enum {
                 }
             }
         }
+
+        impl $crate::schema::HasSchema for $name {
+            fn schema() -> $crate::schema::Schema {
+                $crate::schema::Schema::words(Self::ALL.map(Self::as_str))
+            }
+        }
     };
 }
 pub(crate) use string_enum;

@@ -9,8 +9,7 @@ kind! {
     /// A list of virtual services that nodes refer to by one name.
     BackendGroup(BackendGroupSpec) {
         /// The members. The JSON key is in lower case throughout.
-        #[serde(rename = "virtualservices")]
-        virtual_services: Vec<Reference>,
+        virtual_services as "virtualservices": Vec<Reference>,
         /// The mesh; written at admission.
         mesh_ref: MeshRef,
     }

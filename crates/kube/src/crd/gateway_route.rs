@@ -2,6 +2,7 @@
 
 use tombolo_model::appmesh::spec;
 use tombolo_model::appmesh::spec::gateway_route::{GrpcGatewayRoute, HttpGatewayRoute};
+use tombolo_model::appmesh::spec::route::PRIORITY;
 use tombolo_model::validation::{Validate, Validator};
 
 use super::object::kind;
@@ -13,7 +14,7 @@ kind! {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
         /// 0 to 1000; the lowest is tried first.
-        priority: u32,
+        priority: u32 [PRIORITY],
         /// For gRPC.
         grpc_route: GrpcGatewayRoute<Refs>,
         /// For HTTP/1.

@@ -15,7 +15,7 @@ kind! {
         /// Name in the mesh API; by default the object's own.
         aws_name: String,
         /// Selects the namespaces inside. Absent selects none, `{}` selects all.
-        namespace_selector: LabelSelector,
+        namespace_selector: LabelSelector as selector::Described,
         /// The treatment of traffic to destinations outside the mesh.
         egress_filter: EgressFilter,
         /// Account that owns the mesh, when it is shared from another one.

@@ -3,36 +3,37 @@
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tombolo_document::{DecodeError, Decoded, decode};
+use tombolo_model::schema::{HasSchema, Schema};
 use tombolo_model::validation::{Form, Validator};
 
+use super::record::record;
 use super::{
     API_VERSION, BackendGroup, GatewayRoute, Mesh, VirtualGateway, VirtualNode, VirtualRouter,
     VirtualService,
 };
 use crate::{Codec as _, Violation};
 
-/// The mesh of an admitted object; written at admission, never by users.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MeshRef {
-    /// Name of the Mesh object (not its `awsName`).
-    pub name: String,
-    /// The uid of the object, so that a deleted and recreated mesh is not taken for the old one.
-    pub uid: String,
-}
+record! {
+    /// The mesh of an admitted object; written at admission, never by users.
+    pub struct MeshRef {
+        /// Name of the Mesh object (not its `awsName`).
+        name: String,
+        /// The uid of the object, so that a deleted and recreated mesh is not taken for the old one.
+        uid: String,
+    }
 
-/// The gateway of an admitted gateway route; written at admission, never by users.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VirtualGatewayRef {
-    /// Name of the VirtualGateway object.
-    pub name: String,
-    /// The namespace, unless it is the route's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The uid of the object.
-    pub uid: String,
+    /// The gateway of an admitted gateway route; written at admission, never by users.
+    pub struct VirtualGatewayRef {
+        /// Name of the VirtualGateway object.
+        name: String,
+        /// The namespace, unless it is the route's.
+        namespace: Option<String>,
+        /// The uid of the object.
+        uid: String,
+    }
 }
 
 /// An object of one of the seven kinds, determined by the type of its spec.
@@ -48,6 +49,13 @@ pub struct Object<S> {
     pub spec: S,
     /// The status that the controller wrote, unchecked: the API server ignores it in a manifest, too.
     pub status: Option<Value>,
+}
+
+/// An object's schema is that of its spec: the rest is the same for all.
+impl<S: HasSchema> HasSchema for Object<S> {
+    fn schema() -> Schema {
+        S::schema()
+    }
 }
 
 /// Declares the kinds: [`Kind`], and [`Resource`], which is an object of any of them.
@@ -68,6 +76,20 @@ macro_rules! kinds {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$kind => stringify!($kind),)+
+                }
+            }
+
+            /// What the kind is, in a sentence.
+            pub const fn description(self) -> &'static str {
+                match self {
+                    $(Self::$kind => <$kind>::DESCRIPTION,)+
+                }
+            }
+
+            /// What a spec of the kind may be, as far as its types tell.
+            pub(super) fn spec_schema(self) -> Schema {
+                match self {
+                    $(Self::$kind => <$kind>::schema(),)+
                 }
             }
         }
@@ -120,12 +142,16 @@ impl Kind {
         !matches!(self, Self::Mesh)
     }
 
-    /// As paths of the API server have it.
-    pub fn plural(self) -> String {
-        let name = self.name().to_lowercase();
+    /// As URLs and names of CRDs have it.
+    pub const fn plural(self) -> &'static str {
         match self {
-            Self::Mesh => format!("{name}es"),
-            _ => format!("{name}s"),
+            Self::Mesh => "meshes",
+            Self::VirtualNode => "virtualnodes",
+            Self::VirtualRouter => "virtualrouters",
+            Self::VirtualService => "virtualservices",
+            Self::VirtualGateway => "virtualgateways",
+            Self::GatewayRoute => "gatewayroutes",
+            Self::BackendGroup => "backendgroups",
         }
     }
 
@@ -299,15 +325,19 @@ impl<S: Default> From<Written<S>> for Object<S> {
     }
 }
 
-/// Declares a kind: its object and its spec, all of whose fields are optional.
+/// Declares a kind: its object, and its spec with its schema. Every member may be absent; a type of Kubernetes names the
+/// type that has its schema.
 macro_rules! kind {
     (
-        $(#[$doc:meta])*
+        $(#[doc = $about:literal])*
         $kind:ident($spec:ident) {
-            $($(#[$attribute:meta])* $member:ident: $type:ty,)+
+            $(
+                $(#[doc = $doc:literal])*
+                $member:ident $(as $key:literal)?: $type:ty $(as $schema:ty)? $([$bounds:expr])?,
+            )+
         }
     ) => {
-        $(#[$doc])*
+        $(#[doc = $about])*
         pub type $kind = $crate::crd::Object<$spec>;
 
         #[doc = concat!("The spec of a ", stringify!($kind), ".")]
@@ -315,11 +345,41 @@ macro_rules! kind {
         #[serde(rename_all = "camelCase")]
         pub struct $spec {
             $(
-                $(#[$attribute])*
+                $(#[doc = $doc])*
+                $(#[serde(rename = $key)])?
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $member: Option<$type>,
             )+
         }
+
+        impl $kind {
+            /// What the kind is, in a sentence.
+            pub(super) const DESCRIPTION: &'static str = concat!($($about),*);
+        }
+
+        impl ::tombolo_model::schema::HasSchema for $spec {
+            fn schema() -> ::tombolo_model::schema::Schema {
+                use ::tombolo_model::schema::{Member, Schema};
+                Schema::object([$(
+                    Member::new::<Option<kind!(@schema $type $(, $schema)?)>>(
+                        kind!(@key $member $($key)?),
+                        concat!($($doc),*),
+                    )$(.within($bounds))?,
+                )+])
+            }
+        }
+    };
+    (@schema $type:ty, $schema:ty) => {
+        $schema
+    };
+    (@schema $type:ty) => {
+        $type
+    };
+    (@key $member:ident $key:literal) => {
+        $key
+    };
+    (@key $member:ident) => {
+        stringify!($member)
     };
 }
 pub(super) use kind;

@@ -8,6 +8,7 @@ use serde::de::{DeserializeSeed, Error, IgnoredAny, IntoDeserializer, MapAccess,
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tombolo_model::appmesh::spec::{Resolve, Resolver, Union, UnionOf, resolve_union};
+use tombolo_model::schema::{HasSchema, Schema};
 use tombolo_model::validation::{Validate, Validator};
 
 use super::Refs;
@@ -59,6 +60,13 @@ impl<T: Union> Validate for OneOf<T> {
     fn validate(&self, validator: &mut Validator) {
         validator.exactly_one_of(T::MEMBERS.iter().copied(), self.count);
         self.first.validate(validator);
+    }
+}
+
+/// As the types have it: that exactly one member is given is a rule, not part of the schema.
+impl<T: HasSchema> HasSchema for OneOf<T> {
+    fn schema() -> Schema {
+        T::schema()
     }
 }
 

@@ -1,18 +1,20 @@
 //! References between the objects of a cluster, and the other differences between the CRD and API forms.
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize as _, Deserializer, Serialize};
 use tombolo_model::appmesh::Kind as ModelKind;
 use tombolo_model::appmesh::spec::mesh::IpPreference;
 use tombolo_model::appmesh::spec::resolve::member;
-use tombolo_model::appmesh::spec::route::check_share;
+use tombolo_model::appmesh::spec::route::{SHARE, check_share};
 use tombolo_model::appmesh::spec::tls::ClientPolicy;
 use tombolo_model::appmesh::spec::{
     References, Resolve, Resolver, Union, gateway_route, route, tls, virtual_node, virtual_service,
 };
 use tombolo_model::arn;
+use tombolo_model::schema::{HasSchema, Schema};
 use tombolo_model::validation::{Validate, Validator};
 
+use super::record::record;
 use super::{Kind, OneOf};
 use crate::FieldPath;
 
@@ -50,6 +52,12 @@ pub enum NoIpPreference {}
 
 impl Validate for NoIpPreference {}
 
+impl HasSchema for NoIpPreference {
+    fn schema() -> Schema {
+        Schema::Nothing
+    }
+}
+
 /// Implements [`Resolve`]: the value at `$at` becomes `$body`.
 macro_rules! resolve {
     ($name:ident => $resolved:ty, |$self:ident, $at:ident, $resolver:ident| $body:expr) => {
@@ -76,14 +84,14 @@ pub struct NamedReference {
     pub(crate) arn: Option<String>,
 }
 
-/// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reference {
-    /// Name of the object.
-    pub name: String,
-    /// The namespace of the object; `None` is that of the object that refers to it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
+record! {
+    /// A reference to another object of the cluster. An absent or empty namespace is the referrer's own.
+    pub struct Reference {
+        /// Name of the object.
+        name: String,
+        /// The namespace of the object; absent is that of the object that refers to it.
+        namespace: Option<String>,
+    }
 }
 
 impl Reference {
@@ -105,25 +113,18 @@ impl Validate for Reference {
     }
 }
 
-/// A virtual node, by reference or by ARN, with its weight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WeightedTarget {
-    /// A node of this cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_node_ref: Option<Reference>,
-    /// One of another cluster or account.
-    #[serde(
-        rename = "virtualNodeARN",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub virtual_node_arn: Option<String>,
-    /// 0 to 100, relative to the other targets.
-    pub weight: u32,
-    /// The node's port; required when it has several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
+record! {
+    /// A virtual node, by reference or by ARN, with its weight.
+    pub struct WeightedTarget {
+        /// A node of this cluster.
+        virtual_node_ref: Option<Reference>,
+        /// One of another cluster or account.
+        virtual_node_arn as "virtualNodeARN": Option<String>,
+        /// 0 to 100, relative to the other targets.
+        weight: u32 [SHARE],
+        /// The node's port; required when it has several.
+        port: Option<u16>,
+    }
 }
 
 impl Validate for WeightedTarget {
@@ -150,23 +151,16 @@ resolve!(WeightedTarget => route::WeightedTarget, |self, at, resolver| {
     })
 });
 
-/// A virtual service that a node calls: by reference or by ARN.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualServiceBackend {
-    /// An object of this cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_service_ref: Option<Reference>,
-    /// One of another cluster or account.
-    #[serde(
-        rename = "virtualServiceARN",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
-    pub virtual_service_arn: Option<String>,
-    /// The client policy of its connections.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_policy: Option<ClientPolicy<Refs>>,
+record! {
+    /// A virtual service that a node calls: by reference or by ARN.
+    pub struct VirtualServiceBackend {
+        /// An object of this cluster.
+        virtual_service_ref: Option<Reference>,
+        /// One of another cluster or account.
+        virtual_service_arn as "virtualServiceARN": Option<String>,
+        /// The client policy of its connections.
+        client_policy: Option<ClientPolicy<Refs>>,
+    }
 }
 
 impl Validate for VirtualServiceBackend {
@@ -201,16 +195,14 @@ macro_rules! reference {
         $name:ident, $reference:ident, $arn:ident, $arn_key:literal, $target:ident
         => $module:ident { $resolved_name:ident }
     ) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        pub struct $name {
-            /// An object of this cluster.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
-            pub $reference: Option<Reference>,
-            /// One of another cluster or account.
-            #[serde(rename = $arn_key, default, skip_serializing_if = "Option::is_none")]
-            pub $arn: Option<String>,
+        record! {
+            $(#[$doc])*
+            pub struct $name {
+                /// An object of this cluster.
+                $reference: Option<Reference>,
+                /// One of another cluster or account.
+                $arn as $arn_key: Option<String>,
+            }
         }
 
         impl Validate for $name {
@@ -326,12 +318,12 @@ impl Target {
     }
 }
 
-/// A certificate of the certificate manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcmCertificate {
-    /// The ARN of the certificate.
-    #[serde(rename = "certificateARN")]
-    pub certificate_arn: String,
+record! {
+    /// A certificate of the certificate manager.
+    pub struct AcmCertificate {
+        /// The ARN of the certificate.
+        certificate_arn as "certificateARN": String,
+    }
 }
 
 impl Validate for AcmCertificate {}
@@ -342,12 +334,12 @@ resolve!(AcmCertificate => tls::AcmCertificate, |self, _at, _resolver| {
     })
 });
 
-/// Certificate authorities of the certificate manager.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcmTrust {
-    /// The ARNs of the authorities, 1 to 3.
-    #[serde(rename = "certificateAuthorityARNs")]
-    pub certificate_authority_arns: Vec<String>,
+record! {
+    /// Certificate authorities of the certificate manager.
+    pub struct AcmTrust {
+        /// The ARNs of the authorities, 1 to 3.
+        certificate_authority_arns as "certificateAuthorityARNs": Vec<String> [1..=3],
+    }
 }
 
 impl Validate for AcmTrust {

@@ -18,11 +18,11 @@ kind! {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
         /// Namespaces whose gateway routes belong to it. Absent selects none, its own included.
-        namespace_selector: LabelSelector,
+        namespace_selector: LabelSelector as selector::Described,
         /// Selects its pods in its namespace. Absent selects none.
-        pod_selector: LabelSelector,
+        pod_selector: LabelSelector as selector::Described,
         /// Selects its gateway routes. Absent selects all.
-        gateway_route_selector: LabelSelector,
+        gateway_route_selector: LabelSelector as selector::Described,
         /// The ports that it serves.
         listeners: Vec<VirtualGatewayListener<Refs>>,
         /// The access log of its proxy.

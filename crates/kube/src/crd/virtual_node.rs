@@ -19,7 +19,7 @@ kind! {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
         /// Selects its pods in its namespace. Absent selects none, `{}` all.
-        pod_selector: LabelSelector,
+        pod_selector: LabelSelector as selector::Described,
         /// The ports that it serves.
         listeners: Vec<Listener<Refs>>,
         /// The service discovery of its endpoints.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use tombolo_model::appmesh::spec::route::{GrpcRoute, HttpRoute, TcpRoute};
+use tombolo_model::appmesh::spec::route::{GrpcRoute, HttpRoute, PRIORITY, TcpRoute};
 use tombolo_model::appmesh::spec::virtual_router::VirtualRouterListener;
 use tombolo_model::appmesh::spec::{self, RouteSpec};
 use tombolo_model::validation::{Validate, Validator};
 
 use super::object::kind;
+use super::record::record;
 use super::{MeshRef, Refs};
 
 kind! {
@@ -17,7 +17,7 @@ kind! {
         /// Name in the mesh API; by default `<name>_<namespace>`.
         aws_name: String,
         /// The ports that clients connect to.
-        listeners: Vec<VirtualRouterListener>,
+        listeners: Vec<VirtualRouterListener> [1..=i64::MAX],
         /// The complete list of routes.
         routes: Vec<Route>,
         /// The mesh; written at admission.
@@ -39,27 +39,22 @@ impl VirtualRouterSpec {
     }
 }
 
-/// A route: a match and its targets. Exactly one of the four types.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Route {
-    /// Name, unique in the router.
-    pub name: String,
-    /// 0 to 1000; the lowest is tried first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub priority: Option<u32>,
-    /// For gRPC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grpc_route: Option<GrpcRoute<Refs>>,
-    /// For HTTP/1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_route: Option<HttpRoute<Refs>>,
-    /// For HTTP/2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http2_route: Option<HttpRoute<Refs>>,
-    /// For TCP.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp_route: Option<TcpRoute<Refs>>,
+record! {
+    /// A route: a match and its targets. Exactly one of the four types.
+    pub struct Route {
+        /// Name, unique in the router.
+        name: String,
+        /// 0 to 1000; the lowest is tried first.
+        priority: Option<u32> [PRIORITY],
+        /// For gRPC.
+        grpc_route: Option<GrpcRoute<Refs>>,
+        /// For HTTP/1.
+        http_route: Option<HttpRoute<Refs>>,
+        /// For HTTP/2.
+        http2_route: Option<HttpRoute<Refs>>,
+        /// For TCP.
+        tcp_route: Option<TcpRoute<Refs>>,
+    }
 }
 
 impl Route {

@@ -6,6 +6,7 @@ use tombolo_document::{DecodeError, Decoded};
 use super::Object;
 use crate::Codec;
 use crate::crd::{self, Kind};
+use crate::v1beta1;
 
 /// The decoding of documents of one kind.
 #[derive(Clone, Copy)]
@@ -117,6 +118,13 @@ pub(super) enum KindError {
     /// The App Mesh group has no such kind.
     #[error("{version} has no kind {0}; it has {names}", version = crd::API_VERSION, names = Kind::ALL.map(Kind::name).join(", "))]
     Mesh(String),
+    /// The version of the App Mesh group before.
+    #[error(
+        "{} is not read; `tombolo convert` rewrites it as {}",
+        v1beta1::VERSION,
+        crd::API_VERSION
+    )]
+    MeshV1beta1,
     /// An older version of the App Mesh group.
     #[error(
         "{group}/{0} is not read; rewrite it as {version}: put routes into a VirtualRouter of its own that the VirtualService \
@@ -177,6 +185,9 @@ pub(super) fn format(api_version: &str, kind: &str) -> Result<Format, KindError>
 }
 
 fn mesh_kind(version: &str, kind: &str) -> Result<Format, KindError> {
+    if version == "v1beta1" {
+        return Err(KindError::MeshV1beta1);
+    }
     if version != crd::VERSION {
         return Err(KindError::MeshVersion(version.to_owned()));
     }

@@ -263,7 +263,7 @@ fn one_name_in_two_kinds_groups_or_namespaces_is_no_duplicate() {
 fn old_versions_say_how_to_migrate() {
     refused(
         "apiVersion: appmesh.k8s.aws/v1beta1\nkind: VirtualNode\nmetadata: {name: x}\n",
-        "app.yaml:2: appmesh.k8s.aws/v1beta1 is not read; rewrite it as appmesh.k8s.aws/v1beta2: put routes into a VirtualRouter",
+        "app.yaml:2: appmesh.k8s.aws/v1beta1 is not read; `tombolo convert` rewrites it as appmesh.k8s.aws/v1beta2",
     );
     refused(
         "apiVersion: extensions/v1beta1\nkind: Deployment\n",

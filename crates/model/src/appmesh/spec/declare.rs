@@ -8,7 +8,7 @@
 ///   without, it is the same in both forms.
 /// - With `: Validate` its rules are those of its members, whose bounds may stand in brackets (see
 ///   [`Bounded`](crate::validation::Bounded)); otherwise [`Validate`](crate::validation::Validate) is implemented
-///   beside it.
+///   beside it, and bounds in brackets are those of the schema.
 macro_rules! spec {
     () => {};
     (
@@ -29,38 +29,41 @@ macro_rules! spec {
     // Takes one member after the other: its declaration, then its name, key and bounds.
     (
         @members $head:tt [$($declared:tt)*] [$($named:tt)*]
-        $(#[$meta:meta])* $field:ident $(as $key:literal)?: Option<$type:ty> $([$bounds:expr])?,
+        $(#[doc = $doc:literal])* $(#[serde($($serde:tt)*)])?
+        $field:ident $(as $key:literal)?: Option<$type:ty> $([$bounds:expr])?,
         $($rest:tt)*
     ) => {
         spec!(
             @members $head
             [
                 $($declared)*
-                $(#[$meta])*
+                $(#[doc = $doc])*
+                $(#[serde($($serde)*)])?
                 $(#[serde(rename = $key)])?
                 #[serde(default, skip_serializing_if = "Option::is_none")]
                 pub $field: Option<$type>,
             ]
-            [$($named)* ($field [$($key)?] [$($bounds)?])]
+            [$($named)* ($field [$($key)?] [$($bounds)?] [Option<$type>] [$($doc)*])]
             $($rest)*
         );
     };
     (
         @members $head:tt [$($declared:tt)*] [$($named:tt)*]
-        $(#[$meta:meta])* $field:ident $(as $key:literal)?: $type:ty $([$bounds:expr])?,
+        $(#[doc = $doc:literal])* $field:ident $(as $key:literal)?: $type:ty $([$bounds:expr])?,
         $($rest:tt)*
     ) => {
         spec!(
             @members $head
-            [$($declared)* $(#[$meta])* $(#[serde(rename = $key)])? pub $field: $type,]
-            [$($named)* ($field [$($key)?] [$($bounds)?])]
+            [$($declared)* $(#[doc = $doc])* $(#[serde(rename = $key)])? pub $field: $type,]
+            [$($named)* ($field [$($key)?] [$($bounds)?] [$type] [$($doc)*])]
             $($rest)*
         );
     };
 
     (
         @members [$(#[$meta:meta])* $name:ident (<R>) $validate:tt]
-        [$($declared:tt)*] [$(($field:ident [$($key:literal)?] $bounds:tt))*]
+        [$($declared:tt)*]
+        [$(($field:ident [$($key:literal)?] $bounds:tt $type:tt $doc:tt))*]
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
@@ -88,7 +91,11 @@ macro_rules! spec {
 
         spec!(
             @rules $validate (<R: $crate::appmesh::spec::References>) ($name<R>)
-            [$(($field [$($key)?] $bounds))*]
+            [$(($field [$($key)?] $bounds $type $doc))*]
+        );
+        spec!(
+            @schema (<R: $crate::appmesh::spec::References>) ($name<R>)
+            [$(($field [$($key)?] $bounds $type $doc))*]
         );
     };
     (
@@ -105,12 +112,29 @@ macro_rules! spec {
         $crate::appmesh::spec::resolve::same_in_both_forms!($name);
 
         spec!(@rules $validate () ($name) $named);
+        spec!(@schema () ($name) $named);
+    };
+
+    (
+        @schema ($($generics:tt)*) ($($name:tt)+)
+        [$(($field:ident [$($key:literal)?] [$($bounds:expr)?] [$type:ty] [$($doc:literal)*]))*]
+    ) => {
+        impl $($generics)* $crate::schema::HasSchema for $($name)+ {
+            fn schema() -> $crate::schema::Schema {
+                $crate::schema::Schema::object([$(
+                    $crate::schema::Member::new::<$type>(
+                        spec!(@key $field $($key)?),
+                        concat!($($doc),*),
+                    )$(.within($bounds))?,
+                )*])
+            }
+        }
     };
 
     (@rules () $($of:tt)*) => {};
     (
         @rules (Validate) ($($generics:tt)*) ($($name:tt)+)
-        [$(($field:ident [$($key:literal)?] $bounds:tt))*]
+        [$(($field:ident [$($key:literal)?] $bounds:tt $type:tt $doc:tt))*]
     ) => {
         impl $($generics)* $crate::validation::Validate for $($name)+ {
             fn validate(&self, validator: &mut $crate::validation::Validator) {
@@ -155,12 +179,12 @@ macro_rules! union {
     (
         @declare [$(#[$meta:meta])*] ($($parameters:tt)*) ($($generics:tt)*) ($name:ident $($of:tt)*)
         $validate:tt
-        $($(#[$doc:meta])* $variant:ident($type:ty) as $member:literal,)+
+        $($(#[doc = $doc:literal])* $variant:ident($type:ty) as $member:literal $([$bounds:expr])?,)+
     ) => {
         #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize, ::serde::Deserialize)]
         $(#[$meta])*
         pub enum $name $($parameters)* {
-            $($(#[$doc])* #[serde(rename = $member)] $variant($type),)+
+            $($(#[doc = $doc])* #[serde(rename = $member)] $variant($type),)+
         }
 
         impl $($generics)* $crate::appmesh::spec::Union for $name $($of)* {
@@ -173,9 +197,20 @@ macro_rules! union {
             }
         }
 
-        union!(@rules $validate ($($generics)*) ($name $($of)*) $($variant $member)+);
+        impl $($generics)* $crate::schema::HasSchema for $name $($of)* {
+            fn schema() -> $crate::schema::Schema {
+                $crate::schema::Schema::object([$(
+                    $crate::schema::Member::new::<Option<$type>>($member, concat!($($doc),*))
+                        $(.within($bounds))?,
+                )+])
+            }
+        }
+
+        union!(
+            @rules $validate ($($generics)*) ($name $($of)*) $($variant $member [$($bounds)?])+
+        );
     };
-    (@resolve $name:ident $($(#[$doc:meta])* $variant:ident($type:ty) as $member:literal,)+) => {
+    (@resolve $name:ident $($(#[doc = $doc:literal])* $variant:ident($type:ty) as $member:literal $([$bounds:expr])?,)+) => {
         impl<R: $crate::appmesh::spec::References> $crate::appmesh::spec::Resolve<R> for $name<R> {
             type Resolved = $name;
 
@@ -195,11 +230,16 @@ macro_rules! union {
         }
     };
     (@rules () $($of:tt)*) => {};
-    (@rules (Validate) ($($generics:tt)*) ($($name:tt)+) $($variant:ident $member:literal)+) => {
+    (
+        @rules (Validate) ($($generics:tt)*) ($($name:tt)+)
+        $($variant:ident $member:literal $bounds:tt)+
+    ) => {
         impl $($generics)* $crate::validation::Validate for $($name)+ {
             fn validate(&self, validator: &mut $crate::validation::Validator) {
                 match self {
-                    $(Self::$variant(value) => validator.field($member, value),)+
+                    $(Self::$variant(value) => validator.within($member, |validator| {
+                        spec!(@rule validator (value) $bounds);
+                    }),)+
                 }
             }
         }

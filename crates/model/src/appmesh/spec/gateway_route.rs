@@ -3,10 +3,11 @@
 use super::{
     declare::spec,
     matching::{
-        HeaderMatch, HostnameMatch, Method, PathMatch, QueryMatch, check_leading_slash, check_list,
+        HeaderMatch, HostnameMatch, MATCHERS, Method, PathMatch, QueryMatch, check_leading_slash,
+        check_list,
     },
     references::References,
-    route::check_priority,
+    route::{PRIORITY, check_priority},
 };
 use crate::{
     string_enum::string_enum,
@@ -23,7 +24,7 @@ spec! {
         /// For HTTP/1.1.
         http_route: Option<HttpGatewayRoute<R>>,
         /// 0 to 1000; 0 is matched first, absent last.
-        priority: Option<u32>,
+        priority: Option<u32> [PRIORITY],
     }
 
     /// The target of matched requests.
@@ -68,7 +69,7 @@ spec! {
         /// The host.
         hostname: Option<HostnameMatch>,
         /// 1 to 10 entries.
-        metadata: Option<Vec<HeaderMatch<R>>>,
+        metadata: Option<Vec<HeaderMatch<R>>> [MATCHERS],
         /// The gateway's port; needed when it has several.
         port: Option<u16>,
         /// The fully qualified service.
@@ -113,7 +114,7 @@ spec! {
     #[derive(Default)]
     pub struct PathRewrite {
         /// 1 to 255 characters.
-        exact: Option<String>,
+        exact: Option<String> [1..=255],
     }
 }
 
@@ -134,7 +135,7 @@ spec! {
         /// Whether the matched prefix becomes `/`.
         default_prefix: Option<Switch>,
         /// The new prefix; starts and ends with `/`, 1 to 255 characters.
-        value: Option<String>,
+        value: Option<String> [1..=255],
     }
 }
 
@@ -170,7 +171,7 @@ spec! {
     /// The conditions on HTTP requests; all given members must match, and a path, a host or a port is required.
     pub struct HttpGatewayRouteMatch<R> {
         /// 1 to 10 headers.
-        headers: Option<Vec<HeaderMatch<R>>>,
+        headers: Option<Vec<HeaderMatch<R>>> [MATCHERS],
         /// The host.
         hostname: Option<HostnameMatch>,
         /// The method.
@@ -182,7 +183,7 @@ spec! {
         /// The prefix of the path.
         prefix: Option<String>,
         /// 1 to 10 parameters.
-        query_parameters: Option<Vec<QueryMatch>>,
+        query_parameters: Option<Vec<QueryMatch>> [MATCHERS],
     }
 }
 

@@ -62,7 +62,7 @@ spec! {
         /// Absent means milliseconds.
         unit: Option<DurationUnit>,
         /// In that unit, at least 0; absent means 0.
-        value: Option<i64>,
+        value: Option<i64> [0..=i64::MAX],
     }
 }
 
@@ -185,7 +185,7 @@ spec! {
         /// The path of the request, for HTTP and HTTP/2.
         path: Option<String>,
         /// Absent means the listener's port; no other is allowed.
-        port: Option<u16>,
+        port: Option<u16> [1..=65535],
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     string_enum::string_enum,
     validation::{Validate, Validator},
 };
+use std::ops::RangeInclusive;
 
 spec! {
     /// A match on a header (or on gRPC metadata).
@@ -25,13 +26,13 @@ union! {
     /// A condition on a value. Texts have 1 to 255 characters.
     pub enum ValueMatch {
         /// The value equals this text.
-        Exact(String) as "exact",
+        Exact(String) as "exact" [1..=255],
         /// The value begins with this text.
-        Prefix(String) as "prefix",
+        Prefix(String) as "prefix" [1..=255],
         /// The full value matches this regular expression (RE2).
-        Regex(String) as "regex",
+        Regex(String) as "regex" [1..=255],
         /// The value ends with this text.
-        Suffix(String) as "suffix",
+        Suffix(String) as "suffix" [1..=255],
         /// An integer in a range.
         Range(Range) as "range",
     }
@@ -96,9 +97,9 @@ spec! {
     /// A match on the whole path: exactly one member is given.
     pub struct PathMatch {
         /// Equal; starts with `/`, 1 to 255 characters.
-        exact: Option<String>,
+        exact: Option<String> [1..=255],
         /// The whole path matches a regular expression (RE2), 1 to 255 characters.
-        regex: Option<String>,
+        regex: Option<String> [1..=255],
     }
 }
 
@@ -144,9 +145,9 @@ spec! {
     /// A match on the host of a request at a gateway: exactly one member is given.
     pub struct HostnameMatch {
         /// Equal; 1 to 253 characters.
-        exact: Option<String>,
+        exact: Option<String> [1..=253],
         /// Ends with, usually starting with a dot; 1 to 253 characters.
-        suffix: Option<String>,
+        suffix: Option<String> [1..=253],
     }
 }
 
@@ -156,7 +157,10 @@ impl Validate for HostnameMatch {
     }
 }
 
-/// Headers, metadata or query parameters at `name`: 1 to 10, if given.
+/// How many headers, metadata or query parameters a match may name.
+pub(super) const MATCHERS: RangeInclusive<i64> = 1..=10;
+
+/// Headers, metadata or query parameters at `name`, if given.
 pub(super) fn check_list<T: Validate>(
     validator: &mut Validator,
     name: &'static str,

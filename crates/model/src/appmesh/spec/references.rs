@@ -13,18 +13,26 @@ use super::{
     virtual_node::VirtualServiceBackend,
     virtual_service::{VirtualNodeProvider, VirtualRouterProvider},
 };
-use crate::validation::Validate;
+use crate::{schema::HasSchema, validation::Validate};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use std::{convert::Infallible, fmt};
 
 /// The trait bounds of every part of a spec.
 pub trait Part:
-    Clone + fmt::Debug + PartialEq + Eq + Serialize + DeserializeOwned + Validate + 'static
+    Clone + fmt::Debug + PartialEq + Eq + Serialize + DeserializeOwned + Validate + HasSchema + 'static
 {
 }
 
 impl<T> Part for T where
-    T: Clone + fmt::Debug + PartialEq + Eq + Serialize + DeserializeOwned + Validate + 'static
+    T: Clone
+        + fmt::Debug
+        + PartialEq
+        + Eq
+        + Serialize
+        + DeserializeOwned
+        + Validate
+        + HasSchema
+        + 'static
 {
 }
 
@@ -55,6 +63,7 @@ pub trait References: Copy + fmt::Debug + Eq + 'static {
         + Eq
         + Serialize
         + Validate
+        + HasSchema
         + Resolve<Self, Resolved = IpPreference>
         + 'static;
     /// The deserialized form of a union: its one member, or all given members, to be validated later.

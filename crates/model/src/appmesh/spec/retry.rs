@@ -10,21 +10,21 @@ spec! {
     /// The number, timeout and causes of retries of a request.
     pub struct RetryPolicy {
         /// Attempts beside the first one, at least 0.
-        max_retries: i64,
+        max_retries: i64 [0..=i64::MAX],
         /// Timeout of one attempt.
         per_retry_timeout: Duration,
         /// `server-error`, `gateway-error`, `client-error`, `stream-error`. Text, because the API takes any word of
         /// 1 to 25 characters.
-        http_retry_events: Option<Vec<String>>,
+        http_retry_events: Option<Vec<String>> [1..=25],
         /// `connection-error`.
-        tcp_retry_events: Option<Vec<TcpRetryEvent>>,
+        tcp_retry_events: Option<Vec<TcpRetryEvent>> [1..=1],
         /// On gRPC routes only.
-        grpc_retry_events: Option<Vec<GrpcRetryEvent>>,
+        grpc_retry_events: Option<Vec<GrpcRetryEvent>> [1..=5],
     }
 }
 
-/// The events that have a meaning.
-const HTTP_RETRY_EVENTS: [&str; 4] = [
+/// The events of HTTP that have a meaning.
+pub const HTTP_RETRY_EVENTS: [&str; 4] = [
     "server-error",
     "gateway-error",
     "client-error",

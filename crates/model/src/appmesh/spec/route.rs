@@ -3,14 +3,17 @@
 use super::{
     declare::spec,
     listener::{RequestTimeout, TcpTimeout},
-    matching::{HeaderMatch, Method, PathMatch, QueryMatch, check_leading_slash, check_list},
+    matching::{
+        HeaderMatch, MATCHERS, Method, PathMatch, QueryMatch, check_leading_slash, check_list,
+    },
     references::References,
     retry::RetryPolicy,
 };
 use crate::{
     string_enum::string_enum,
-    validation::{Validate, Validator},
+    validation::{Bounded, Validate, Validator},
 };
+use std::ops::RangeInclusive;
 
 spec! {
     /// A route of a router: exactly one of the four route members is given.
@@ -22,7 +25,7 @@ spec! {
         /// For HTTP/1.1.
         http_route: Option<HttpRoute<R>>,
         /// 0 to 1000; 0 is matched first, absent last.
-        priority: Option<u32>,
+        priority: Option<u32> [PRIORITY],
         /// For TCP.
         tcp_route: Option<TcpRoute<R>>,
     }
@@ -30,7 +33,7 @@ spec! {
     /// The targets of matched traffic.
     pub struct RouteAction<R> {
         /// 1 to 10 targets, whose weights add up to 100 at most.
-        weighted_targets: Vec<R::WeightedTarget>,
+        weighted_targets: Vec<R::WeightedTarget> [1..=10],
     }
 
     /// A virtual node and its weight.
@@ -38,7 +41,7 @@ spec! {
         /// The node's name, 1 to 255 characters.
         virtual_node: String,
         /// 0 to 100, relative to the sum of all.
-        weight: u32,
+        weight: u32 [SHARE],
         /// The port of the node's listener; required if it has several.
         port: Option<u16>,
     }
@@ -53,10 +56,12 @@ impl Validate for WeightedTarget {
 
 /// The rules of a target beside its reference.
 pub fn check_share(validator: &mut Validator, weight: u32, port: Option<u16>) {
-    validator.range("weight", weight, 0, MAX_WEIGHT);
+    validator.within("weight", |validator| weight.validate_in(validator, SHARE));
     validator.port("port", port);
 }
 
+/// The weight of a target, and the sum of all weights of a route.
+pub const SHARE: RangeInclusive<i64> = 0..=MAX_WEIGHT;
 const MAX_WEIGHT: i64 = 100;
 
 spec! {
@@ -75,7 +80,7 @@ spec! {
     /// The conditions on HTTP requests; all given members must match.
     pub struct HttpRouteMatch<R> {
         /// 1 to 10 headers.
-        headers: Option<Vec<HeaderMatch<R>>>,
+        headers: Option<Vec<HeaderMatch<R>>> [MATCHERS],
         /// The method.
         method: Option<Method>,
         /// The whole path.
@@ -85,7 +90,7 @@ spec! {
         /// The prefix of the path. With neither `prefix` nor `path`, `port` is required, and every path matches.
         prefix: Option<String>,
         /// 1 to 10 parameters.
-        query_parameters: Option<Vec<QueryMatch>>,
+        query_parameters: Option<Vec<QueryMatch>> [MATCHERS],
         /// The scheme.
         scheme: Option<Scheme>,
     }
@@ -116,9 +121,9 @@ spec! {
     /// The conditions on gRPC calls; all given members must match.
     pub struct GrpcRouteMatch<R> {
         /// 1 to 10 entries.
-        metadata: Option<Vec<HeaderMatch<R>>>,
+        metadata: Option<Vec<HeaderMatch<R>>> [MATCHERS],
         /// Needs `service_name`; 1 to 50 characters.
-        method_name: Option<String>,
+        method_name: Option<String> [1..=50],
         /// The router's port; needed when it has several.
         port: Option<u16>,
         /// The fully qualified service.
@@ -172,10 +177,12 @@ impl<R: References> RouteSpec<R> {
 }
 
 /// The priority of a route or gateway route.
+pub const PRIORITY: RangeInclusive<i64> = 0..=1000;
+
 pub(super) fn check_priority(validator: &mut Validator, priority: Option<u32>) {
-    if let Some(priority) = priority {
-        validator.range("priority", priority, 0, 1000);
-    }
+    validator.within("priority", |validator| {
+        priority.validate_in(validator, PRIORITY);
+    });
 }
 
 impl<R: References> Validate for RouteSpec<R> {

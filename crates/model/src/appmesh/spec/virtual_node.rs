@@ -105,9 +105,9 @@ spec! {
     /// An attribute that an instance must carry.
     pub struct CloudMapAttribute {
         /// 1 to 255 characters.
-        key: String,
+        key: String [1..=255],
         /// 1 to 1024 characters.
-        value: String,
+        value: String [1..=1024],
     }
 
     /// Endpoints are the addresses of a name.
