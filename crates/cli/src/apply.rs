@@ -10,6 +10,7 @@ mod writer;
 
 pub(crate) use files::{FileArgs, Files};
 pub(crate) use plan::rank;
+pub(crate) use read::LIMITS;
 pub(crate) use resources::{apply as apply_resources, diff as diff_resources, interrupted};
 pub(crate) use writer::Writer;
 

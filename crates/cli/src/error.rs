@@ -32,6 +32,9 @@ pub enum Error {
     /// The result cannot be printed.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// An older manifest cannot be rewritten.
+    #[error(transparent)]
+    Convert(#[from] tombolo_kube::v1beta1::ConvertError),
     /// An object cannot be written as JSON.
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),

@@ -43,6 +43,7 @@ Change:
   apply      Create or change objects from files
   diff       What `apply` would change
   delete     Delete objects
+  convert    Manifests of appmesh.k8s.aws/v1beta1 as v1beta2
   scale      How many pods a Deployment has
   exec       Run a program in a pod
   network    Which ports clusters open to each other
@@ -55,6 +56,7 @@ Operate a control plane:
   controller Reconcile mesh objects of Kubernetes clusters into one
   export     Its whole state as YAML
   import     Such a state in place of an empty one
+  registry   Another Cloud Map's instances, imported and followed
 
 In a Kubernetes cluster:
   webhook    Admission: sidecars for pods, defaults and verdicts for mesh objects
@@ -105,10 +107,12 @@ commands! {
     Apply(tombolo_cli::Apply),
     Diff(tombolo_cli::Diff),
     Delete(tombolo_cli::Delete),
+    Convert(tombolo_cli::Convert),
     Scale(tombolo_cli::Scale),
     Exec(tombolo_cli::Exec),
     Network(tombolo_cli::Network),
     Env(tombolo_cli::Env),
+    Registry(tombolo_cli::Registry),
     Server(server::Server),
     Controller(controller::Controller),
     Export(backup::Export),

@@ -9,5 +9,6 @@ mod logging;
 mod manifests;
 mod reading;
 mod refusals;
+mod registry;
 mod removal;
 mod walkthroughs;

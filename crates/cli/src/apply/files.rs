@@ -87,7 +87,7 @@ impl Files {
         Ok(Self { sources })
     }
 
-    fn manifests(&self) -> Vec<manifest::Source> {
+    pub(crate) fn manifests(&self) -> Vec<manifest::Source> {
         let sources = self.sources.iter();
         sources
             .map(|source| manifest::Source::new(source.name.as_str(), source.text.as_str()))

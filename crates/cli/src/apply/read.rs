@@ -21,7 +21,7 @@ use tombolo_kube::{
 };
 
 /// Limits of one file: room for the printed state of a large control plane.
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     bytes: 128 << 20,
     documents: 500_000,
     depth: 64,
