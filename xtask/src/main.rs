@@ -4,6 +4,8 @@
 
 mod bench;
 mod digest;
+mod chart;
+mod crds;
 mod fuzz;
 mod image;
 mod kubernetes;
@@ -27,6 +29,10 @@ cargo xtask TASK
                    run fuzz targets, ten minutes each if nothing is said, and keep what they learn
   image            write an OCI image of the program (--help tells more)
   kubernetes TASK  up, down, env …: real clusters of Kubernetes on this machine (--help tells more)
+  crds [--check]   write the CustomResourceDefinitions of the chart from the types
+  chart [--output DIR] [--server URL]
+                   package the charts as a Helm repository (target/charts); --server writes the control plane's
+                   address into their values
   bench NAME [WORD…]";
 
 fn main() -> ExitCode {
@@ -40,6 +46,9 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => test::run(rest),
         ["tools"] => tools::Tools::fetch().map(|tools| println!("{tools}")),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["crds"] => crds::run(false),
+        ["crds", "--check"] => crds::run(true),
+        ["chart", rest @ ..] => chart::run(rest),
         ["bench", name, rest @ ..] => bench::run(name, rest),
         [] | ["help" | "--help" | "-h", ..] => {
             println!("{}", usage());

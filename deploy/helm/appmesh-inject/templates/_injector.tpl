@@ -1,0 +1,1 @@
+../../appmesh-controller/templates/_injector.tpl
