@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod digest;
 mod chart;
 mod crds;
+mod digest;
 mod fuzz;
 mod image;
 mod kubernetes;

@@ -53,5 +53,7 @@ async fn read_or_make(options: &Options, at: &str) -> Result<Option<Secret>, Cal
     if answer.succeeded {
         return Ok(Some(made));
     }
-    Ok(answer.range_result(0).and_then(|kv| Secret::read(&kv.value)))
+    Ok(answer
+        .range_result(0)
+        .and_then(|kv| Secret::read(&kv.value)))
 }
