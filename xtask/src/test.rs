@@ -16,8 +16,8 @@ use std::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The test that needs clusters, of the package that it is in.
-const CLUSTER_TEST: (&str, &str) = ("tombolo-tests", "kubernetes");
+/// The package whose tests need clusters, and those tests.
+const CLUSTER_TESTS: (&str, [&str; 2]) = ("tombolo-tests", ["charts", "kubernetes"]);
 
 pub(crate) fn run(words: &[&str]) -> Result<()> {
     tidy::run()?;
@@ -28,7 +28,7 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     // Programs of Kubernetes that have to be built first are built beside ours: both have steps that leave a core idle.
     let prepared = std::thread::scope(|scope| {
         let prepared = needs_clusters.then(|| scope.spawn(kubernetes::prepare));
-        // The whole-mesh tests drive the program that users run, in the build that users run.
+        // The whole-mesh tests drive the released build.
         interrupts.run(cargo().args(["build", "--release", "--package", "tombolo"]))?;
         if needs_clusters {
             let own = words.iter().take_while(|word| **word != "--");
@@ -47,8 +47,10 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
         .env("TOMBOLO_PYTHON", tools.program("python"))
         .env("TOMBOLO_NODE", tools.node())
         .env("TOMBOLO_NODE_MODULES", tools.node_modules());
-    if let Some(corpus) = corpus() {
-        test.env("TOMBOLO_CORPUS", corpus);
+    for (variable, folder) in BESIDE {
+        if let Some(path) = beside(variable, folder) {
+            test.env(variable, path);
+        }
     }
     let _clusters = match prepared {
         Some(Outcome::Done) => Clusters::up(&tombolo, &mut test)?,
@@ -98,7 +100,7 @@ fn skip(why: &str, test: &mut Command) -> Result<Option<Clusters>> {
 
 /// Whether the tests that these words choose need clusters.
 fn needs_clusters(words: &[&str]) -> bool {
-    let (package, test) = CLUSTER_TEST;
+    let (package, cluster_tests) = CLUSTER_TESTS;
     let mut packages = Vec::new();
     let mut tests = Vec::new();
     let mut words = words.iter().take_while(|word| **word != "--");
@@ -116,7 +118,7 @@ fn needs_clusters(words: &[&str]) -> bool {
         }
     }
     (packages.is_empty() || packages.contains(&package))
-        && (tests.is_empty() || tests.contains(&test))
+        && (tests.is_empty() || tests.iter().any(|test| cluster_tests.contains(test)))
 }
 
 /// SIGINT and SIGTERM end what runs and not this program, so that it ends clusters before it ends.
@@ -164,6 +166,9 @@ impl Interrupts {
 
     /// Runs a program to its end, unless a signal has come.
     fn run(&self, command: &mut Command) -> Result<()> {
+        if self.is_interrupted.load(Ordering::SeqCst) {
+            return Err("interrupted".to_owned());
+        }
         let result = process::run_known(command, |child| {
             self.child.store(child, Ordering::SeqCst);
         });
@@ -175,14 +180,21 @@ impl Interrupts {
     }
 }
 
-/// The public walkthroughs when no variable names their folder: `shared/corpus` beside the checkout. `None` when it
-/// does not exist; the tests that need it are then skipped, which is a failure with `CI=true`.
-fn corpus() -> Option<PathBuf> {
-    if std::env::var_os("TOMBOLO_CORPUS").is_some() {
+/// What lies beside the checkout, by the variables that tests know it by: the public walkthroughs, and transcripts of other
+/// control planes.
+const BESIDE: [(&str, &str); 2] = [
+    ("TOMBOLO_CORPUS", "../shared/corpus"),
+    ("TOMBOLO_ORACLE", "../shared/oracle"),
+];
+
+/// The folder when its variable does not name one already. `None` when it does not exist; the tests that need it are then
+/// skipped, which is a failure with `CI=true`.
+fn beside(variable: &str, folder: &str) -> Option<PathBuf> {
+    if std::env::var_os(variable).is_some() {
         return None;
     }
-    let beside = root().join("../shared/corpus");
-    beside.canonicalize().ok().filter(|path| path.is_dir())
+    let path = root().join(folder).canonicalize();
+    path.ok().filter(|path| path.is_dir())
 }
 
 #[cfg(test)]
@@ -200,6 +212,7 @@ mod tests {
             (&["--test=flow", "--test=kubernetes"], true),
             (&["-p", "tombolo-model"], false),
             (&["--package=tombolo-model"], false),
+            (&["-p", "tombolo-tests", "--test", "charts"], true),
             (&["--test", "flow"], false),
             (&["--lib"], false),
         ] {

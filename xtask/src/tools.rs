@@ -104,7 +104,7 @@ pub(crate) fn python(environment: &Path, list: &Path) -> Result<()> {
     fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
 }
 
-/// A file of a package of the environment that can be run.
+/// An executable file of a package of the environment.
 pub(crate) fn packaged(environment: &Path, name: &str) -> Result<PathBuf> {
     let lib = environment.join("lib");
     let python = fs::read_dir(&lib).map_err(|error| format!("{}: {error}", lib.display()))?;

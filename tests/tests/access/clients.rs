@@ -293,7 +293,7 @@ fn services_that_are_not_here_are_named_to_real_clients() {
     for (command, service) in [
         (["ecs", "list-clusters"], "ecs"),
         (["iam", "list-users"], "iam"),
-        (["eks", "list-clusters"], "eks"),
+        (["lambda", "list-functions"], "lambda"),
         (["cloudwatch", "list-metrics"], "monitoring"),
         (["route53", "list-hosted-zones"], "route53"),
     ] {

@@ -63,10 +63,10 @@ async fn services_that_are_not_here_are_named() {
     let api = Api::new();
     let target = "AmazonEC2ContainerServiceV20141113.ListClusters";
     let ecs = Request::post("/").header("x-amz-target", target);
-    let eks = Request::get("/clusters");
+    let lambda = Request::get("/functions");
     let cbor = Request::post("/service/GraniteServiceVersion20100801/operation/ListMetrics")
         .header("smithy-protocol", "rpc-v2-cbor");
-    for (request, service, status) in [(ecs, "ecs", 400), (eks, "eks", 404)] {
+    for (request, service, status) in [(ecs, "ecs", 400), (lambda, "lambda", 404)] {
         let request = request.header("authorization", authorization(REGION, service));
         let body = api.send(request, "{}").await;
         let body = body.failed(status, "UnknownOperationException");

@@ -169,6 +169,8 @@ mod tests {
             found,
             [
                 "proxy 10.0.0.9:1 rejected its configuration: listener: bad port",
+                "proxy mesh/m/virtualNode/n at 10.0.0.9:1 was turned away (3 times): PERMISSION_DENIED: the token is \
+                 for another",
                 "mesh/m: TLS is not supported"
             ]
         );

@@ -81,7 +81,8 @@ pub(super) fn mesh<'a>(
     let mesh = objects.mesh(name);
     let found = mesh.map(|mesh| mesh.metadata.uid.as_deref());
     match (mesh, problem_of(uid, found)) {
-        (Some(mesh), None) => Ok(mesh),
+        // Without a name it is not admitted yet.
+        (Some(mesh), None) if mesh.spec.aws_name.is_some() => Ok(mesh),
         (_, problem) => Err(ReferenceError::new(
             "spec.meshRef".into(),
             Kind::Mesh,

@@ -283,6 +283,6 @@ fn api_resource(kind: Kind) -> ApiResource {
         version: crd::VERSION.to_owned(),
         api_version: crd::API_VERSION.to_owned(),
         kind: kind.name().to_owned(),
-        plural: kind.plural(),
+        plural: kind.plural().to_owned(),
     }
 }

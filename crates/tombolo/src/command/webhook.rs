@@ -14,7 +14,7 @@ const MARGIN: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 pub(crate) struct Webhook {
     #[command(flatten)]
-    webhook: webhook::Webhook,
+    webhook: Box<webhook::Webhook>,
 }
 
 impl Webhook {

@@ -185,6 +185,19 @@ impl Connection {
         ready!(idle.as_mut().poll(cx));
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
+
+    /// What came of a call on the transport; while it is pending, whether the connection has expired. HTTP/2 writes
+    /// before it reads, and during a TLS handshake both wait for the peer.
+    fn or_expired<T>(
+        &mut self,
+        called: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match called {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_expired(cx).map(Err),
+        }
+    }
 }
 
 impl Connected for Connection {
@@ -201,10 +214,8 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buffer) {
-            Poll::Ready(read) => Poll::Ready(read),
-            Poll::Pending => self.poll_expired(cx).map(Err),
-        }
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.or_expired(read, cx)
     }
 }
 
@@ -214,11 +225,13 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buffer);
+        self.or_expired(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.or_expired(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -230,7 +243,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.or_expired(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

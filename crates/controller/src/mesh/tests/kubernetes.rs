@@ -244,7 +244,12 @@ async fn an_object_that_nobody_admitted_is_admitted() {
     *bare.mesh_ref_mut().unwrap() = None;
     *bare.aws_name_mut().unwrap() = None;
     cluster.put_as_is(bare);
+    let mut mesh = cluster.object(ObjectKind::Mesh, "", "m").unwrap();
+    *mesh.aws_name_mut().unwrap() = None;
+    cluster.put_as_is(mesh);
     run_kubernetes(std::slice::from_ref(&cluster), &api);
     settled(&cluster, &["VirtualNode shop/red"]).await;
     assert!(api.spec(&key("red")).is_some());
+    let without_mesh = |call: &String| call.contains("mesh//");
+    assert!(!api.calls().iter().any(without_mesh));
 }
