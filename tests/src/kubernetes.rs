@@ -40,7 +40,7 @@ impl Namespace {
         namespace
     }
 
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -144,7 +144,7 @@ impl Drop for Namespace {
 pub struct Pod<'a> {
     namespace: &'a Namespace,
     name: String,
-    /// Its address.
+    /// The IP address.
     pub address: IpAddr,
 }
 

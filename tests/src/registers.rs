@@ -52,7 +52,7 @@ pub enum Outcome {
     Exists,
     /// It does not exist.
     Missing,
-    /// Its state.
+    /// The state.
     Found(Held),
 }
 

@@ -1,6 +1,6 @@
 //! The certificate authority of a store, for servers without certificates of their operator's.
 //!
-//! Its key is derived from the secret of the store, so all replicas are the same authority and none of them stores
+//! The key is derived from the secret of the store, so all replicas are the same authority and none of them stores
 //! anything. The root that each of them shows has the same name and key, and is believed in place of any other;
 //! only the signature on it, which nobody checks, differs.
 
@@ -61,7 +61,7 @@ impl Authority {
         })
     }
 
-    /// Its root, which clients must know, as PEM.
+    /// The root certificate, which clients must know, as PEM.
     pub fn root(&self) -> &str {
         &self.root
     }

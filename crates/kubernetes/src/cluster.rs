@@ -70,7 +70,7 @@ impl KubernetesCluster {
         }
     }
 
-    /// Its client.
+    /// The client of the API server.
     pub fn client(&self) -> &Client {
         &self.client
     }

@@ -46,7 +46,7 @@ pub struct Member {
     pub description: String,
     /// Whether the map must have it.
     pub is_required: bool,
-    /// Its value.
+    /// The value.
     pub schema: Schema,
 }
 

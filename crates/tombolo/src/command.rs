@@ -13,6 +13,10 @@ mod webhook;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use tombolo_cli::{DEFAULT_ACCOUNT, DEFAULT_REGION};
+use tombolo_telemetry::{
+    Supervisor,
+    supervisor::{Signals, Stop},
+};
 
 /// One service mesh across many clusters.
 #[derive(Parser)]
@@ -136,6 +140,30 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}").into())
+}
+
+/// The signals that stop a long-running command, from now on.
+fn signals() -> Result<Signals, Error> {
+    Signals::listen().map_err(|error| format!("signals: {error}").into())
+}
+
+/// Runs the tasks of a long-running command until one fails or a signal comes, and then drains them.
+///
+/// # Errors
+/// A task that failed, a stage that did not end in time, or a second signal during the drain.
+async fn run_until_signal(supervisor: Supervisor, mut signals: Signals) -> Result<(), Error> {
+    let stop = Stop::new();
+    let stopped = stop.clone().cancelled_owned();
+    let interrupted = async {
+        let first = signals.received().await;
+        tracing::info!(signal = first, "a second signal ends the process at once");
+        stop.cancel();
+        signals.received().await
+    };
+    tokio::select! {
+        ended = supervisor.run(stopped) => Ok(ended?),
+        signal = interrupted => Err(format!("ended by {signal} before everything was drained").into()),
+    }
 }
 
 /// The path of this program, for child processes. The link in `/proc` is kept: it names the running file even after

@@ -42,7 +42,7 @@ impl Cluster {
         char::from(b'a' + self.number - 1)
     }
 
-    /// Its context in a kubeconfig.
+    /// The name of the context in a kubeconfig.
     pub(super) fn context(self) -> String {
         format!("tombolo-{}", self.name())
     }

@@ -123,7 +123,7 @@ impl Id {
         metadata
     }
 
-    /// Its parent, if that is a resource of the same API.
+    /// The parent, if that is a resource of the same API.
     pub(crate) fn container(&self) -> Option<Id> {
         Some(match self {
             Self::Namespace { .. } => return None,

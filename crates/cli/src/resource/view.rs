@@ -93,7 +93,7 @@ impl ResourceView {
         }
     }
 
-    /// Its document, with the server's fields under `status`.
+    /// The document, with the server's fields under `status`.
     pub(crate) fn document(&self) -> Value {
         let mut document = document(&self.id, &self.content(), &self.tags);
         document["status"] = self.status();

@@ -32,7 +32,7 @@ use tombolo_model::appmesh::{
 pub(super) struct DeadTarget {
     /// The virtual service that is called.
     pub(super) service: ResourceKey,
-    /// Its route; absent if a virtual node provides it directly.
+    /// The route; absent if a virtual node provides it directly.
     pub(super) route: Option<Route>,
     /// The reason.
     pub(super) reason: Reason,

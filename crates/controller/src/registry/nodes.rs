@@ -74,7 +74,7 @@ impl PodRef {
 pub struct NodePod {
     /// Whether it must be registered.
     pub class: PodClass,
-    /// Its instance.
+    /// The instance to register.
     pub instance: Instance,
     /// The pod.
     pub pod: PodRef,

@@ -42,7 +42,7 @@ impl Validate for MeshSpec {
             "namespaceSelector",
             self.namespace_selector.as_ref(),
         );
-        // Its own name in the CRD.
+        // The CRD names this member otherwise.
         validator.field("meshServiceDiscovery", &self.mesh_service_discovery);
         if let Some(owner) = &self.mesh_owner
             && (owner.len() != 12 || !owner.bytes().all(|byte| byte.is_ascii_digit()))

@@ -37,15 +37,15 @@ impl ProxyKind {
 pub struct Sidecar {
     /// Which program it is.
     pub kind: ProxyKind,
-    /// Its image.
+    /// The image of the container.
     pub image: String,
-    /// Its arguments; none leaves those of the image.
+    /// The arguments of the container; none leaves those of the image.
     pub args: Vec<String>,
     /// The port of its statistics.
     pub stats_port: u16,
-    /// Its readiness probe. Where sidecars are native, the application starts once it succeeds.
+    /// The readiness probe. Where sidecars are native, the application starts once it succeeds.
     pub probe: Probe,
-    /// Its `preStop` hook, in which clients learn that the pod ends. A native sidecar has none: it ends after the
+    /// The `preStop` hook, in which clients learn that the pod ends. A native sidecar has none: it ends after the
     /// application.
     pub pre_stop: Option<LifecycleHandler>,
     /// A command that holds the application back until the proxy is ready. Given, the proxy's container
@@ -124,7 +124,7 @@ pub struct InjectConfig {
     pub strict: bool,
     /// Image of the init container that redirects traffic.
     pub init_image: String,
-    /// Its arguments; none leaves those of the image.
+    /// The arguments of the container; none leaves those of the image.
     pub init_args: Vec<String>,
     /// Region of the mesh.
     pub region: String,

@@ -1,6 +1,6 @@
 //! The control plane as a child process that is restarted whenever it ends.
 //!
-//! Its sockets are opened here and inherited: while no control plane runs, connections wait in the listen queues and
+//! The sockets are opened here and inherited: while no control plane runs, connections wait in the listen queues and
 //! none is refused.
 
 use std::io;

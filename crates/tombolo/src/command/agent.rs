@@ -5,12 +5,15 @@ use super::{
     proxy::{ControlPlane, log_level},
 };
 use crate::logging;
-use std::{convert::Infallible, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
-use tokio::net::UnixListener;
-use tombolo_telemetry::{
-    Supervisor,
-    supervisor::{Signals, Stop},
+use std::{
+    convert::Infallible,
+    io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
 };
+use tokio::net::UnixListener;
+use tombolo_telemetry::Supervisor;
 use tombolo_xds::{
     client::Server,
     relay::{self, RelayOptions},
@@ -50,10 +53,9 @@ impl Agent {
 }
 
 async fn serve(path: PathBuf, options: RelayOptions) -> Result<(), Error> {
-    let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let signals = super::signals()?;
     let failed = |error| format!("--socket {}: {error}", path.display());
-    // What an agent before left.
-    let _ = std::fs::remove_file(&path);
+    remove_stale_socket(&path).map_err(failed)?;
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
@@ -68,15 +70,33 @@ async fn serve(path: PathBuf, options: RelayOptions) -> Result<(), Error> {
         Ok::<_, Infallible>(())
     });
     tracing::info!(socket = %path.display(), "listening");
-    let stop = Stop::new();
-    let stopped = stop.clone().cancelled_owned();
-    let interrupted = async {
-        signals.received().await;
-        stop.cancel();
-        signals.received().await
-    };
-    tokio::select! {
-        ended = supervisor.run(stopped) => Ok(ended?),
-        signal = interrupted => Err(format!("ended by {signal} before everything was drained").into()),
+    super::run_until_signal(supervisor, signals).await
+}
+
+/// Removes the socket that an agent before left. Anything else at the path is the user's, and stays.
+fn remove_stale_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_socket_is_removed_and_any_other_file_stays() {
+        let directory = std::env::temp_dir().join(format!("tombolo-agent-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).expect("a directory");
+        let (socket, file) = (directory.join("s"), directory.join("f"));
+        drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+        std::fs::write(&file, "the user's").expect("a file");
+        for path in [&socket, &file, &directory.join("nothing")] {
+            remove_stale_socket(path).expect("it is looked at");
+        }
+        assert!(!socket.exists());
+        assert!(file.exists());
+        std::fs::remove_dir_all(directory).expect("it is the test's");
     }
 }

@@ -26,7 +26,7 @@ use tombolo_model::Scope;
 use tombolo_telemetry::{
     Supervisor,
     metrics::{Format, Registry, render},
-    supervisor::{Signals, Stage},
+    supervisor::Stage,
 };
 
 /// How long the reconcilers may take to end, with the Lease given up after them.
@@ -110,7 +110,7 @@ impl Controller {
     }
 
     async fn serve(self) -> Result<(), Error> {
-        let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+        let signals = super::signals()?;
         let api = Arc::new(self.client()?.with_timeout(CALL_DEADLINE));
         let config = self.config();
         let health = SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.health_probe_port));
@@ -142,10 +142,7 @@ impl Controller {
             .route("/readyz", get(serve_readiness))
             .with_state(progressed);
         serve(&mut supervisor, serving, "health", health, routes);
-        let stopped = async move {
-            signals.received().await;
-        };
-        Ok(supervisor.run(stopped).await?)
+        super::run_until_signal(supervisor, signals).await
     }
 
     /// The region of the command line wins over that of the environment.

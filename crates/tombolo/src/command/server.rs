@@ -33,7 +33,7 @@ use tombolo_store::Store;
 use tombolo_telemetry::{
     Supervisor,
     metrics::{Format, Registry, render},
-    supervisor::{Signals, Stage, Stop, restart_delays},
+    supervisor::{Stage, restart_delays},
 };
 
 /// Path of the metrics, on the listeners of the APIs.
@@ -126,22 +126,11 @@ impl Server {
     }
 
     async fn serve(self, scope: Scope) -> Result<(), Error> {
-        let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+        let signals = super::signals()?;
         let sockets = self.open()?;
         let store = self.storage.open().await?.with_limits(self.limits());
         let supervisor = self.start(scope, sockets, store)?;
-        let stop = Stop::new();
-        let stopped = stop.clone().cancelled_owned();
-        let interrupted = async {
-            let first = signals.received().await;
-            tracing::info!(signal = first, "a second signal ends the process at once");
-            stop.cancel();
-            signals.received().await
-        };
-        tokio::select! {
-            ended = supervisor.run(stopped) => Ok(ended?),
-            signal = interrupted => Err(format!("ended by {signal} before everything was drained").into()),
-        }
+        super::run_until_signal(supervisor, signals).await
     }
 
     /// Starts all tasks. At shutdown, API calls are completed first, then proxies are disconnected, then DNS stops,

@@ -3,10 +3,7 @@
 use crate::logging;
 use std::time::Duration;
 use tombolo_kubernetes::webhook;
-use tombolo_telemetry::{
-    Supervisor,
-    supervisor::{Signals, Stop},
-};
+use tombolo_telemetry::Supervisor;
 
 /// What the tasks of a stage may take to end, beside their own drain.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -26,24 +23,13 @@ impl Webhook {
     }
 
     async fn serve(self) -> Result<(), super::Error> {
-        let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+        let signals = super::signals()?;
         let mut supervisor = Supervisor::new();
         let listeners = supervisor.stage("listeners", webhook::Webhook::DRAIN + MARGIN);
         let background = supervisor.stage("background", MARGIN);
         self.webhook
             .start(&mut supervisor, listeners, background)
             .await?;
-        let stop = Stop::new();
-        let stopped = stop.clone().cancelled_owned();
-        let interrupted = async {
-            let first = signals.received().await;
-            tracing::info!(signal = first, "a second signal ends the process at once");
-            stop.cancel();
-            signals.received().await
-        };
-        tokio::select! {
-            ended = supervisor.run(stopped) => Ok(ended?),
-            signal = interrupted => Err(format!("ended by {signal} before everything was drained").into()),
-        }
+        super::run_until_signal(supervisor, signals).await
     }
 }

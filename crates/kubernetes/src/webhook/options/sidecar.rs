@@ -33,7 +33,7 @@ pub struct InjectOptions {
     /// The sidecar of pods and namespaces that choose none by tombolo.dev/sidecar.
     #[arg(long, value_name = "KIND", default_value = "tombolo")]
     sidecar_proxy: Kind,
-    /// Its image. An image of the name aws-appmesh-envoy is an Envoy, whatever --sidecar-proxy says.
+    /// The image of the sidecar. An image of the name aws-appmesh-envoy is an Envoy, whatever --sidecar-proxy says.
     #[arg(long, value_name = "IMAGE")]
     sidecar_image: Option<String>,
     /// The repository of its image, in place of --sidecar-image.

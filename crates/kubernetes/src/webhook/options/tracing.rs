@@ -41,7 +41,7 @@ pub(super) struct TracingOptions {
         default_value = "appmesh-jaeger.appmesh-system"
     )]
     jaeger_address: String,
-    /// Its port.
+    /// The port of the Jaeger collector.
     #[arg(long, value_name = "PORT", default_value_t = 9411)]
     jaeger_port: u16,
     /// Trace to a Datadog agent.
@@ -50,7 +50,7 @@ pub(super) struct TracingOptions {
     /// The Datadog agent, or ref:status.hostIP for the pod's host.
     #[arg(long, value_name = "HOST", default_value = "datadog.appmesh-system")]
     datadog_address: String,
-    /// Its port.
+    /// The port of the Datadog agent.
     #[arg(long, value_name = "PORT", default_value_t = 8126)]
     datadog_port: u16,
     /// Statistics carry tags.
@@ -62,7 +62,7 @@ pub(super) struct TracingOptions {
     /// The StatsD server, or ref:status.hostIP for the pod's host.
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     statsd_address: String,
-    /// Its port.
+    /// The port of the StatsD server.
     #[arg(long, value_name = "PORT", default_value_t = 8125)]
     statsd_port: u16,
     /// The socket of the StatsD server, in place of address and port.
